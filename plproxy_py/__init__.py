@@ -1,0 +1,1 @@
+"""A PL/Proxy-style function-call router for PostgreSQL."""

@@ -1,0 +1,1 @@
+"""PL/Proxy's language: the function body and the CREATE FUNCTION around it."""
