@@ -17,8 +17,8 @@
     ├─ PartitionError           one partition's connection or time
     │   ├─ ConnectError         08001
     │   ├─ ConnectionLost       08006  or the server's FATAL, 57P01 and the like
-    │   ├─ QueryTimeout         57014  .phase; also a TimeoutError
-    │   └─ PoolTimeout          57014  also psycopg_pool's
+    │   └─ QueryTimeout         57014  .phase; also a TimeoutError
+    │      └─ PoolTimeout       57014  in checkout; also psycopg_pool's
     ├─ RemoteError              the server's own SQLSTATE and diag; also an
     │                           instance of psycopg's class for that SQLSTATE
     └─ RouterClosed             08003
@@ -243,11 +243,13 @@ class QueryTimeout(PartitionError, TimeoutError):
         self.phase = phase
 
 
-class PoolTimeout(PartitionError, psycopg_pool.PoolTimeout):
+class PoolTimeout(QueryTimeout, psycopg_pool.PoolTimeout):
     """All connections to a target stayed in use, or too many callers wait."""
 
     __module__ = "plproxy_py"
-    default_sqlstate = "57014"
+
+    def __init__(self, *args: object, phase: str = "checkout", **context: Any) -> None:
+        super().__init__(*args, phase=phase, **context)
 
 
 class RemoteError(Error):
@@ -270,6 +272,14 @@ class RouterClosed(Error):
 
     __module__ = "plproxy_py"
     default_sqlstate = "08003"
+
+
+def placed(error: Error, function: str, prefix: str = "") -> Error:
+    """Say of an error which function it is about, once; return the same error."""
+    if error.function is None:
+        error.function = function
+        error.args = (f"{prefix}{function}: {error}",)
+    return error
 
 
 @functools.cache

@@ -1,0 +1,282 @@
+"""Python functions as proxy functions: ``@router.proxy(…)``.
+
+PL/Proxy's statements are keywords here that take the text which would follow the
+statement. A decorated function keeps its name, signature and docstring; its body never
+runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from plproxy_py._calls import run, run_async
+from plproxy_py._catalog import Catalog
+from plproxy_py._router_base import RouterBase
+from plproxy_py.errors import DeclarationError, RoutingError, SignatureError
+from plproxy_py.function import Plan, ProxyFunction, compile_error, compile_function
+from plproxy_py.hints import Hints, hinted_arguments, hinted_signature, read_hints
+from plproxy_py.language.body import Body
+from plproxy_py.language.parser import Keyword, parse_body, parse_statement
+from plproxy_py.signature import Signature, parse_signature
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+RunOnText = str | int | Callable[..., Any]
+ClusterText = str | Callable[..., str]
+
+
+class ProxyCall(Protocol[P, R_co]):
+    """A proxy function of a `Router`, to be called like the function it was made of."""
+
+    __name__: str
+    definition: ProxyFunction
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
+        """Return what a call with these arguments would do; send nothing."""
+
+    def with_options(self, *, timeout: float | None = None) -> ProxyCall[P, R_co]:
+        """Return the same function with another ``timeout``, in seconds."""
+
+
+class AsyncProxyCall(Protocol[P, R_co]):
+    """A proxy function of an `AsyncRouter`: awaited, and otherwise a `ProxyCall`."""
+
+    __name__: str
+    definition: ProxyFunction
+
+    def __call__(
+        self, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R_co]: ...
+
+    async def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
+        """Return what a call with these arguments would do; send nothing."""
+
+    def with_options(self, *, timeout: float | None = None) -> AsyncProxyCall[P, R_co]:
+        """Return the same function with another ``timeout``, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """The keywords of ``proxy``, as they were given."""
+
+    signature: str | None = None
+    cluster: ClusterText | None = None
+    connect: str | None = None
+    run_on: RunOnText | None = None
+    split: str | None = None
+    target: str | None = None
+    select: str | None = None
+    name: str | None = None
+    schema: str = "public"
+    timeout: float | None = None
+
+
+def bind_call(
+    router: RouterBase,
+    function: ProxyFunction,
+    timeout: float | None = None,
+    wraps: Callable[..., Any] | None = None,
+) -> Any:
+    """Return the callable of a function on a `Router`, a `ProxyCall`."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return run(router._call(function, args, kwargs, timeout))
+
+    def plan(*args: Any, **kwargs: Any) -> Plan:
+        return router._plan(function, args, kwargs)
+
+    def with_options(*, timeout: float | None = None) -> Any:
+        return bind_call(router, function, timeout, wraps)
+
+    _dress(call, function, wraps)
+    call.plan = plan  # type: ignore[attr-defined]
+    call.with_options = with_options  # type: ignore[attr-defined]
+    return call
+
+
+def bind_async_call(
+    router: RouterBase,
+    function: ProxyFunction,
+    timeout: float | None = None,
+    wraps: Callable[..., Any] | None = None,
+) -> Any:
+    """Return the callable of a function on an `AsyncRouter`, an `AsyncProxyCall`."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return await run_async(router._call(function, args, kwargs, timeout))
+
+    async def plan(*args: Any, **kwargs: Any) -> Plan:
+        return router._plan(function, args, kwargs)
+
+    def with_options(*, timeout: float | None = None) -> Any:
+        return bind_async_call(router, function, timeout, wraps)
+
+    _dress(call, function, wraps)
+    call.plan = plan  # type: ignore[attr-defined]
+    call.with_options = with_options  # type: ignore[attr-defined]
+    return call
+
+
+def _dress(
+    call: Any, function: ProxyFunction, wraps: Callable[..., Any] | None
+) -> None:
+    if wraps is not None:
+        functools.update_wrapper(call, wraps)
+    else:
+        call.__name__ = call.__qualname__ = function.signature.name
+        call.__doc__ = f"Call {function.signature}."
+    call.definition = function
+
+
+def declare(
+    catalog: Catalog,
+    python: Callable[..., Any],
+    given: Declaration | None,
+    namespace: Mapping[str, Any],
+    *,
+    is_async: bool,
+) -> ProxyFunction:
+    """Compile a decorated function and enter it in the catalog.
+
+    ``given`` None: a bare ``@router.proxy``, the typed face of a function that is
+    declared already. ``namespace``: the caller's locals. Raise TypeError for the wrong
+    kind of function, RoutingError for a ``run_on`` that is none.
+    """
+    if inspect.iscoroutinefunction(python) != is_async:
+        wanted, router = (
+            ("async def", "an AsyncRouter") if is_async else ("def", "a Router")
+        )
+        raise TypeError(f"{python.__name__}: {router} decorates {wanted} functions")
+    if given is None:
+        function = _face(catalog, python, namespace)
+    else:
+        function = _declared(catalog, python, given, namespace)
+    catalog.add(function)
+    return function
+
+
+def _face(
+    catalog: Catalog, python: Callable[..., Any], namespace: Mapping[str, Any]
+) -> ProxyFunction:
+    found = catalog.find(python.__name__)
+    return compile_function(
+        found.signature,
+        found.body,
+        registered=catalog.hashes,
+        hints=read_hints(python, namespace, typed=False),
+        strict=found.strict,
+    )
+
+
+def _declared(
+    catalog: Catalog,
+    python: Callable[..., Any],
+    given: Declaration,
+    namespace: Mapping[str, Any],
+) -> ProxyFunction:
+    hints = read_hints(python, namespace, typed=given.signature is None)
+    signature = _signature(hints, given, given.name or python.__name__)
+    try:
+        body = _body(signature, given)
+    except DeclarationError as error:
+        raise compile_error(error, signature.label) from None
+    return compile_function(
+        signature,
+        body,
+        registered=catalog.hashes,
+        hints=hints,
+        run_on=given.run_on if callable(given.run_on) else None,
+        cluster=given.cluster if callable(given.cluster) else None,
+        timeout=given.timeout,
+    )
+
+
+def _signature(hints: Hints, given: Declaration, name: str) -> Signature:
+    if given.signature is None:
+        return hinted_signature(name, given.schema, hints, hinted_arguments(hints))
+    signature = parse_signature(given.signature, schema=given.schema)
+    if signature.returns is not None:
+        return signature
+    if signature.outputs:
+        setof = signature.setof or hints.returns.setof
+        return dataclasses.replace(signature, setof=setof)
+    # The text lists arguments only: the hint says what comes back.
+    return hinted_signature(
+        signature.name, signature.schema, hints, signature.arguments
+    )
+
+
+_CALL = re.compile(r"[A-Za-z_][\w.]*\s*\(")
+
+
+def _body(signature: Signature, given: Declaration) -> Body:
+    """Return the body that the keywords spell, under the rules of a written one."""
+    names = [argument.name for argument in signature.inputs]
+    arrays = [argument.type.is_array for argument in signature.inputs]
+    texts: dict[Keyword, str | None] = {
+        "CONNECT": _connect_text(given.connect),
+        "CLUSTER": _cluster_text(given.cluster),
+        "RUN ON": _run_on_text(given),
+        "SPLIT": given.split,
+        "TARGET": given.target,
+        "SELECT": _select_text(given.select),
+    }
+    statements = []
+    for keyword, text in texts.items():
+        if text is not None:
+            # Alone first: a text must not bring a second statement with it.
+            parse_statement(keyword, text, names, arrays)
+            statements.append(f"{keyword} {text};")
+    return parse_body("\n".join(statements), names, arrays)
+
+
+def _cluster_text(cluster: ClusterText | None) -> str | None:
+    if callable(cluster):
+        return "'computed'"
+    if cluster is None or cluster.startswith("'") or _CALL.match(cluster):
+        return cluster
+    return _literal(cluster)
+
+
+def _connect_text(connect: str | None) -> str | None:
+    is_connstr = connect is not None and ("=" in connect or "://" in connect)
+    if connect is None or connect.startswith("'") or not is_connstr:
+        return connect
+    return connect if _CALL.match(connect) else _literal(connect)
+
+
+def _select_text(select: str | None) -> str | None:
+    # The word itself can't follow SELECT, so a whole statement is meant.
+    return None if select is None else re.sub(r"(?i)^\s*select\b", "", select)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _run_on_text(given: Declaration) -> str | None:
+    run_on = given.run_on
+    if run_on is None:
+        if given.connect is None:
+            raise SignatureError(
+                "say run_on=: a forgotten one would run on a random partition "
+                "(run_on='ANY' does)"
+            )
+        return None
+    if callable(run_on):
+        return None
+    if isinstance(run_on, bool) or not isinstance(run_on, (int, str)):
+        raise RoutingError(
+            f"run_on is a text, a partition's number or a callable, not "
+            f"{type(run_on).__name__}"
+        )
+    return str(run_on)

@@ -1,0 +1,149 @@
+"""What a function body says, as values.
+
+A `Body` is made by the parser and read by whoever builds queries and routes calls.
+It holds arguments by position only, never by name, and knows nothing of types,
+clusters or connections. Lines are kept for messages: they don't count when values
+are compared. `str(body)` is a body text that parses to an equal value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from plproxy_py.language.scanner import scan, unfold
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An argument inside SQL text. ``index``: from 0, among IN and INOUT arguments."""
+
+    index: int
+
+
+Part: TypeAlias = str | Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A quoted string, its quotes removed and ``''`` made ``'``."""
+
+    value: str
+    line: int = field(compare=False)
+
+    def __str__(self) -> str:
+        return "'" + self.value.replace("'", "''") + "'"
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentValue:
+    """The value of an argument, as in ``RUN ON arg``. ``index`` as in `Reference`."""
+
+    index: int
+    line: int = field(compare=False)
+
+    def __str__(self) -> str:
+        return _numbered(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """SQL text with references to arguments, folded as PL/Proxy sends it.
+
+    A call with whatever follows it, a SELECT, or a bare name that no argument has.
+    ``parts``: no two texts side by side; the first is a text that begins with the
+    function's name and ``(``, with SELECT as it was written, or with the bare name.
+    """
+
+    parts: tuple[Part, ...]
+    line: int = field(compare=False)
+
+    def sql(self, placeholder: Callable[[int], str]) -> str:
+        """Return the text, each reference written as ``placeholder(index)``."""
+        return "".join(
+            part if isinstance(part, str) else placeholder(part.index)
+            for part in self.parts
+        )
+
+    def __str__(self) -> str:
+        # Up to its "(" a call stays as it is: a comment would be a syntax error.
+        text = self.sql(_numbered)
+        return _unfold_behind(len(next(scan(text)).text), text)
+
+
+def _numbered(index: int) -> str:
+    return f"${index + 1}"
+
+
+def _unfold_behind(head: int, text: str) -> str:
+    return text[:head] + unfold(text[head:])
+
+
+@dataclass(frozen=True, slots=True)
+class RunAll:
+    """On every partition."""
+
+    def __str__(self) -> str:
+        return "ALL"
+
+
+@dataclass(frozen=True, slots=True)
+class RunAny:
+    """On any one partition, which is also what a body without RUN ON means."""
+
+    def __str__(self) -> str:
+        return "ANY"
+
+
+@dataclass(frozen=True, slots=True)
+class RunNumber:
+    """On the partition of this ``number``, from 0 to 2**31-1."""
+
+    number: int
+    line: int = field(compare=False)
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+RunOn: TypeAlias = RunAll | RunAny | RunNumber | ArgumentValue | Expression
+Connect: TypeAlias = Literal | ArgumentValue | Expression
+Cluster: TypeAlias = Literal | Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A function body.
+
+    ``split``: indexes of the arguments to split, in the order written; None without
+    SPLIT, all the arrays there are (perhaps none) with SPLIT ALL. ``target``: the
+    function's name as it was written, not quoted or folded.
+    """
+
+    connect: Connect | None = None
+    cluster: Cluster | None = None
+    run_on: RunOn = RunAny()
+    split: tuple[int, ...] | None = None
+    split_all: bool = False
+    target: str | None = None
+    select: Expression | None = None
+
+    def __str__(self) -> str:
+        statements = []
+        if self.connect is not None:
+            statements.append(f"CONNECT {self.connect};")
+        if self.cluster is not None:
+            statements.append(f"CLUSTER {self.cluster};")
+        if self.run_on != RunAny():
+            statements.append(f"RUN ON {self.run_on};")
+        if self.split is not None:
+            listed = ", ".join(map(_numbered, self.split))
+            is_all = self.split_all or not self.split
+            statements.append(f"SPLIT {'ALL' if is_all else listed};")
+        if self.target is not None:
+            statements.append(f"TARGET {self.target};")
+        if self.select is not None:
+            select = _unfold_behind(len("SELECT"), self.select.sql(_numbered))
+            statements.append(f"{select};")
+        return "\n".join(statements)

@@ -1,0 +1,58 @@
+"""The remote SELECT of a function, and which argument feeds which ``$n``.
+
+SQL is a str before this file and bytes behind it. Arguments are cast without type
+modifiers: ``varchar(3)`` would cut a key after it was hashed. OUT columns are cast as
+declared, modifiers kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plproxy_py.language.body import Expression
+from plproxy_py.pgtypes import PgType, quote_identifier
+from plproxy_py.signature import Columns, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteQuery:
+    """``sql`` with ``$1…$k``; ``feeds[k - 1]`` is the argument's index from 0."""
+
+    sql: bytes
+    feeds: tuple[int, ...]
+
+
+def automatic_query(
+    signature: Signature, columns: Columns | PgType, target: str | None = None
+) -> RemoteQuery:
+    """Return ``SELECT … FROM function(arguments)``.
+
+    ``columns``: a scalar's type, or a record's columns by name. ``target`` is sent
+    verbatim in place of the function's own name, as TARGET says.
+    """
+    casts = ", ".join(
+        f"${number}::{argument.type.cast}"
+        for number, argument in enumerate(signature.inputs, 1)
+    )
+    call = f"{target or signature.qname}({casts})"
+    if isinstance(columns, PgType):
+        sql = f"SELECT r::{columns.declared} FROM {call} r"
+    else:
+        outputs = ", ".join(
+            f"{quote_identifier(name)}::{type.declared}" for name, type in columns
+        )
+        sql = f"SELECT {outputs} FROM {call}"
+    return RemoteQuery(sql.encode(), tuple(range(len(signature.inputs))))
+
+
+def explicit_query(select: Expression, types: Sequence[PgType]) -> RemoteQuery:
+    """Return a SELECT statement of the body, its arguments numbered as they appear."""
+    feeds: dict[int, int] = {}
+
+    def placeholder(index: int) -> str:
+        number = feeds.setdefault(index, len(feeds) + 1)
+        return f"${number}::{types[index].cast}"
+
+    sql = select.sql(placeholder)
+    return RemoteQuery(sql.encode(), tuple(feeds))

@@ -1,0 +1,136 @@
+"""`Router`: proxy functions for threads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, overload
+
+from plproxy_py._calls import run
+from plproxy_py._router_base import RouterBase
+from plproxy_py.decorators import (
+    ClusterText,
+    Declaration,
+    ProxyCall,
+    RunOnText,
+    bind_call,
+    declare,
+)
+from plproxy_py.result import Row
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Router(RouterBase):
+    """Calls functions on the partitions of clusters.
+
+    Thread-safe. Making one opens no connection; `close`, or leaving its ``with``
+    block, closes those that calls have opened. See `RouterBase` for the keywords.
+    """
+
+    @overload
+    def proxy(self, function: Callable[P, R], /) -> ProxyCall[P, R]: ...
+
+    @overload
+    def proxy(
+        self,
+        signature: str | None = None,
+        /,
+        *,
+        cluster: ClusterText | None = None,
+        connect: str | None = None,
+        run_on: RunOnText | None = None,
+        split: str | None = None,
+        target: str | None = None,
+        select: str | None = None,
+        name: str | None = None,
+        schema: str = "public",
+        timeout: float | None = None,
+    ) -> Callable[[Callable[P, R]], ProxyCall[P, R]]: ...
+
+    def proxy(self, signature: Any = None, /, **keywords: Any) -> Any:
+        """Declare the decorated function as a proxy function.
+
+        The keywords are PL/Proxy's statements, and take the text that would follow
+        the statement; ``cluster`` a name or a call, ``run_on`` also a partition's
+        number or a callable that returns a hash. ``signature``: the SQL signature,
+        where hints can't say it. ``timeout``: float seconds for a whole call.
+        Raise a `DeclarationError` that names the function.
+        """
+        namespace = sys._getframe(1).f_locals
+        if callable(signature):
+            function = declare(
+                self._catalog, signature, None, namespace, is_async=False
+            )
+            return bind_call(self, function, wraps=signature)
+        given = Declaration(signature, **keywords)
+
+        def decorate(python: Callable[P, R]) -> ProxyCall[P, R]:
+            function = declare(self._catalog, python, given, namespace, is_async=False)
+            call: ProxyCall[P, R] = bind_call(self, function, wraps=python)
+            return call
+
+        return decorate
+
+    def define(self, sql: str) -> ProxyCall[..., Any]:
+        """Declare the one function of a CREATE FUNCTION text, and return it.
+
+        Raise a `DeclarationError` with the line.
+        """
+        call: ProxyCall[..., Any] = bind_call(self, self._define(sql))
+        return call
+
+    def load(self, path: str | os.PathLike[str]) -> list[ProxyCall[..., Any]]:
+        """Declare every LANGUAGE plproxy function of a SQL file, and return them.
+
+        Other statements are passed over. Raise `ConfigError` for the file, a
+        `DeclarationError` with file and line.
+        """
+        functions = self._catalog.load(Path(path))
+        return [bind_call(self, function) for function in functions]
+
+    @property
+    def functions(self) -> Mapping[str, ProxyCall[..., Any]]:
+        """The declared functions, by ``schema.name(argtypes)``."""
+        return {
+            key: bind_call(self, function)
+            for key, function in self._catalog.functions.items()
+        }
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function by ``name``, ``schema.name`` or ``name(argtypes)``."""
+        return run(self._call(self._catalog.find(name), args, kwargs))
+
+    def execute(
+        self,
+        cluster: str,
+        sql: str,
+        *params: Any,
+        run_on: str | int = "ALL",
+        timeout: float | None = None,
+    ) -> dict[int, list[Row]]:
+        """Run one statement with ``$1…`` on partitions; return rows by partition.
+
+        ``run_on``: ``"ALL"``, ``"ANY"`` or a partition's number. Each partition
+        commits by itself.
+        """
+        return run(self._execute(cluster, sql, params, run_on, timeout))
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Refuse new calls, wait ``timeout`` seconds for others, close connections."""
+        run(self._close(timeout))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,70 @@
+"""Clusters and function files from a TOML file.
+
+``${NAME}`` in a connect string comes from the environment. It is put in after the
+connect string was parsed, so that no value can add keywords; ``$$`` is a dollar.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from plproxy_py.config import ClusterConfig, nearest
+from plproxy_py.errors import ConfigError
+from plproxy_py.sources.mapping import from_mapping
+
+_KEYS = ("clusters", "functions")
+_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
+
+
+def from_file(path: Path) -> tuple[dict[str, ClusterConfig], tuple[Path, ...]]:
+    """Return a file's clusters, and the paths of its function files.
+
+    Raise `ConfigError` naming the file and the key, or the variable that is missing.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _clusters(document), _functions(document, path.parent)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is no TOML: {error}") from None
+    except ConfigError as error:
+        raise type(error)(f"{path}: {error}", cluster=error.cluster) from None
+
+
+def _clusters(document: dict[str, Any]) -> dict[str, ClusterConfig]:
+    for key in document:
+        if key not in _KEYS:
+            raise ConfigError(f"unknown key {key!r}{nearest(key, _KEYS)}")
+    clusters = document.get("clusters")
+    if not isinstance(clusters, dict) or not clusters:
+        raise ConfigError("the key 'clusters' is missing: write [clusters.NAME]")
+    return from_mapping(clusters, substitute=substitute)
+
+
+def _functions(document: dict[str, Any], folder: Path) -> tuple[Path, ...]:
+    names = document.get("functions", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError("'functions' is a list of file names")
+    return tuple(folder / name for name in names)
+
+
+def substitute(value: str) -> str:
+    """Return the value with ``${NAME}`` from the environment and ``$$`` as a dollar."""
+
+    def replacement(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return "$"
+        try:
+            return os.environ[name]
+        except KeyError:
+            raise ConfigError(f"the environment variable {name!r} is not set") from None
+
+    return _VARIABLE.sub(replacement, value)
