@@ -9,34 +9,26 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from psycopg.adapt import AdaptersMap
 
-from plproxy_py import _leases, _rows, sources
-from plproxy_py._calls import Arrival, Conversations, Steps
+from plproxy_py import _explain, _rows, sources
+from plproxy_py._calls import Conversations, Steps
 from plproxy_py._catalog import Catalog
-from plproxy_py._links import Connector, Link, Session
 from plproxy_py._notices import Notice, log_notice
+from plproxy_py._pools import Pools, Wired
 from plproxy_py._waiting import INFINITE
 from plproxy_py.config import ClusterConfig, nearest
 from plproxy_py.errors import (
     ConfigError,
     Error,
     NoSuchCluster,
-    Outcome,
     ParseError,
-    PoolTimeout,
-    QueryTimeout,
-    RouterClosed,
     RoutingError,
     placed,
 )
@@ -49,24 +41,7 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 SETTLE = 1.0
-
-
-class Pool(_leases.Slots[Link]):
-    """The connections to one target, under one session profile."""
-
-    __slots__ = ("session",)
-
-    def __init__(self, session: Session, size: int) -> None:
-        super().__init__(size)
-        self.session = session
-
-
-@dataclass(frozen=True, slots=True)
-class Wired:
-    """A cluster and the pool of each of its partitions."""
-
-    config: ClusterConfig
-    pools: tuple[Pool, ...]
+REMEDY_TIMEOUT = 1.0
 
 
 class RouterBase:
@@ -86,22 +61,12 @@ class RouterBase:
             raise ConfigError("pool_size is at least 1 and max_waiting at least 0")
         self.adapters = AdaptersMap(psycopg.adapters)
         self._catalog = Catalog(hashes or {})
-        self._pool_size = pool_size
-        self._max_waiting = max_waiting
-        self._application_name = application_name
+        self._pools = Pools(self.adapters, pool_size, max_waiting, application_name)
         self._on_notice = on_notice or log_notice
-        self._lock = threading.Lock()
-        self._connector = Connector(self.adapters)
-        self._pools: dict[Session, Pool] = {}
         self._clusters: dict[str, Wired] | None = None
         self._connects: dict[str, Wired] = {}
+        self._remedies: dict[str, str] = {}
         self._pick = random.SystemRandom().randrange
-        self._drained: Future[None] | None = None
-        # At exit or when the router is forgotten; never in a forked child, whose
-        # sockets are its parent's.
-        self._finalize = weakref.finalize(
-            self, _close_idle, self._pools, self._connector, os.getpid()
-        )
         if clusters is not None:
             self.configure(clusters)
 
@@ -129,23 +94,14 @@ class RouterBase:
             configs, functions = sources.from_file(Path(source))
         for file in functions:
             self._catalog.load(file)
-        self._clusters = {name: self._wire(config) for name, config in configs.items()}
+        self._clusters = {
+            name: self._pools.wire(config) for name, config in configs.items()
+        }
 
     @property
     def clusters(self) -> Mapping[str, ClusterConfig]:
         """The configured clusters by name."""
         return {name: wired.config for name, wired in (self._clusters or {}).items()}
-
-    def _wire(self, config: ClusterConfig) -> Wired:
-        pools = []
-        with self._lock:
-            for partition in config.partitions:
-                session = Session(partition.target, config.timezone, config.pooler)
-                pool = self._pools.get(session)
-                if pool is None:
-                    pool = self._pools[session] = Pool(session, self._pool_size)
-                pools.append(pool)
-        return Wired(config, tuple(pools))
 
     def _cluster(self, name: str) -> Wired:
         if self._clusters is None:
@@ -161,7 +117,7 @@ class RouterBase:
     def _connect(self, connstr: str) -> Wired:
         wired = self._connects.get(connstr)
         if wired is None:
-            wired = self._wire(sources.private_cluster(connstr))
+            wired = self._pools.wire(sources.private_cluster(connstr))
             self._connects[connstr] = wired
         return wired
 
@@ -229,7 +185,33 @@ class RouterBase:
             return function.answer.collect(list(rows.values()))
         except Error as error:
             error.cluster = wired.config.name
+            if error.sqlstate == "42883" and error.partition is not None:
+                hint = yield from self._remedy(function, wired, error.partition)
+                error.args = (f"{error}\nHINT: {hint}",)
             raise placed(error, function.label) from None
+
+    def _remedy(
+        self, function: ProxyFunction, wired: Wired, partition: int
+    ) -> Steps[str]:
+        """Ask the partition, once for each function, which declaration would fit."""
+        key = function.signature.key
+        if key not in self._remedies:
+            deadline = time.monotonic() + REMEDY_TIMEOUT
+            params = _explain.candidates_params(function)
+            try:
+                rows = yield from self._ask(
+                    wired,
+                    (partition,),
+                    _explain.CANDIDATES,
+                    params,
+                    None,
+                    deadline,
+                    function.label,
+                )
+            except Error as error:
+                return f"the partition's catalog could not be asked: {error}"
+            self._remedies[key] = _explain.remedy(function, rows[partition])
+        return self._remedies[key]
 
     def _define(self, sql: str) -> ProxyFunction:
         functions = self._catalog.define(sql)
@@ -285,19 +267,17 @@ class RouterBase:
         ``answer`` None: whatever columns come, as `Row`. Raise the error of the first
         partition that failed, in tag order, with the outcomes of all.
         """
-        lease = yield from self._lease(wired, partitions, deadline)
-        links: list[Link] = []
-        talk: Conversations | None = None
+        loan = yield from self._pools.lend(wired, partitions, deadline)
+        links = loan.links
+        labels = [wired.config.target(partition).label for partition in partitions]
+        talk = Conversations(links, partitions, deadline, SETTLE, label, labels)
         try:
-            links = yield from self._links(lease, wired, partitions, deadline)
-            labels = [wired.config.target(partition).label for partition in partitions]
-            talk = Conversations(links, partitions, deadline, SETTLE, label, labels)
             for link, partition in zip(links, partitions, strict=True):
                 link.notice = Notice.sink(self._on_notice, label, partition)
-            yield from talk.hold(sql, params, self._connector)
+            yield from talk.hold(sql, params, self._pools.connector)
             return self._collect(talk, answer)
         finally:
-            self._give_back(lease, links, talk)
+            loan.give_back(filter(talk.reusable, range(len(links))), talk.close)
 
     def _collect(
         self, talk: Conversations, answer: Answer | None
@@ -320,152 +300,3 @@ class RouterBase:
             error.sent, error.outcomes = True, outcomes
             raise
         return rows
-
-    def _lease(
-        self, wired: Wired, partitions: Sequence[int], deadline: float
-    ) -> Steps[_leases.Lease[Link]]:
-        pools = [wired.pools[partition] for partition in partitions]
-        with self._lock:
-            if self._drained is not None:
-                raise RouterClosed("the router is closed")
-            lease = _leases.request(pools)
-            if lease.granted:
-                return lease
-            granted: Future[None] = Future()
-            lease.wake = lambda: granted.set_result(None)
-            crowded = any(len(pool.waiting) > self._max_waiting for pool in pools)
-        try:
-            if not crowded:
-                yield Arrival([granted], deadline)
-        finally:
-            with self._lock:
-                if not lease.granted:
-                    _leases.give_up(lease)
-            if lease.granted and not granted.done():
-                granted.set_result(None)
-        if not lease.granted:
-            raise self._pool_timeout(pools, partitions, crowded)
-        return lease
-
-    def _pool_timeout(
-        self, pools: Sequence[Pool], partitions: Sequence[int], crowded: bool
-    ) -> Error:
-        index = next((i for i, pool in enumerate(pools) if pool.in_use >= pool.size), 0)
-        pool = pools[index]
-        reason = (
-            f"{len(pool.waiting)} callers wait already, max_waiting is "
-            f"{self._max_waiting}"
-            if crowded
-            else "no connection became free in time"
-        )
-        error = PoolTimeout(
-            f"[{pool.session.target.label}] {reason} ({pool.in_use} of {pool.size} "
-            f"connections in use, {len(pool.waiting)} waiting)",
-            partition=partitions[index],
-        )
-        error.outcomes = _not_sent(partitions, error)
-        return error
-
-    def _links(
-        self,
-        lease: _leases.Lease[Link],
-        wired: Wired,
-        partitions: Sequence[int],
-        deadline: float,
-    ) -> Steps[list[Link]]:
-        """Look at the leased connections, open what is missing; return all links."""
-        now = time.monotonic()
-        lifetime = wired.config.connection_lifetime
-        opening: dict[int, Future[Link]] = {}
-        try:
-            for index, link in enumerate(lease.connections):
-                if link is not None and not link.usable(now, lifetime):
-                    lease.connections[index] = None
-                    link.close()
-                if lease.connections[index] is None:
-                    opening[index] = self._connector.open(
-                        wired.pools[partitions[index]].session,
-                        f"{self._application_name} {wired.config.name}",
-                    )
-            if opening:
-                yield Arrival(list(opening.values()), deadline)
-            for index, future in opening.items():
-                if future.done():
-                    lease.connections[index] = future.result()
-                else:
-                    raise QueryTimeout(
-                        f"[{wired.config.target(partitions[index]).label}] no "
-                        "connection in time",
-                        phase="connect",
-                        partition=partitions[index],
-                    )
-        except Error as error:
-            if error.partition is None:
-                error.partition = partitions[index]
-            error.outcomes = _not_sent(partitions, error)
-            raise
-        finally:
-            for index, future in opening.items():
-                if lease.connections[index] is None:
-                    future.add_done_callback(_close_late)
-        return [link for link in lease.connections if link is not None]
-
-    def _give_back(
-        self,
-        lease: _leases.Lease[Link],
-        links: Sequence[Link],
-        talk: Conversations | None,
-    ) -> None:
-        kept = list(lease.connections)
-        if talk is not None:
-            for index in range(len(links)):
-                if not talk.reusable(index):
-                    talk.close(index)
-                    kept[index] = None
-        with self._lock:
-            if self._drained is not None:
-                for index, unwanted in enumerate(kept):
-                    if unwanted is not None:
-                        unwanted.close()
-                        kept[index] = None
-            woken = _leases.release(lease, kept)
-            over = self._drained is not None and not any(
-                pool.in_use for pool in self._pools.values()
-            )
-        for waiting in woken:
-            if waiting.wake is not None:
-                waiting.wake()
-        if over and self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-
-    def _close(self, timeout: float) -> Steps[None]:
-        """Refuse new calls, wait for those under way, close all connections."""
-        with self._lock:
-            if self._drained is None:
-                self._drained = Future()
-            busy = any(pool.in_use for pool in self._pools.values())
-            if not busy and not self._drained.done():
-                self._drained.set_result(None)
-            for link in _leases.take_idle(self._pools.values()):
-                link.close()
-        yield Arrival([self._drained], time.monotonic() + timeout)
-        self._finalize()
-
-
-def _not_sent(partitions: Sequence[int], error: Error) -> dict[int, Outcome[object]]:
-    return {
-        partition: Outcome("failed", [], error, False, 0.0) for partition in partitions
-    }
-
-
-def _close_late(future: Future[Link]) -> None:
-    """Close a link that came after its caller had left."""
-    if not future.cancelled() and future.exception() is None:
-        future.result().close()
-
-
-def _close_idle(pools: dict[Session, Pool], connector: Connector, pid: int) -> None:
-    if os.getpid() == pid:
-        for link in _leases.take_idle(pools.values()):
-            link.close()
-        connector.close()

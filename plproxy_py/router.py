@@ -122,7 +122,7 @@ class Router(RouterBase):
 
     def close(self, timeout: float = 10.0) -> None:
         """Refuse new calls, wait ``timeout`` seconds for others, close connections."""
-        run(self._close(timeout))
+        run(self._pools.close(timeout))
 
     def __enter__(self) -> Self:
         return self

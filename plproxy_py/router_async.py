@@ -125,7 +125,7 @@ class AsyncRouter(RouterBase):
 
     async def close(self, timeout: float = 10.0) -> None:
         """Refuse new calls, wait ``timeout`` seconds for others, close connections."""
-        await run_async(self._close(timeout))
+        await run_async(self._pools.close(timeout))
 
     async def __aenter__(self) -> Self:
         return self

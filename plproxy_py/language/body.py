@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeAlias
 
-from plproxy_py.language.scanner import scan, unfold
+from plproxy_py.language.scanner import SEAM, scan, unfold
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,9 @@ class Expression:
     """SQL text with references to arguments, folded as PL/Proxy sends it.
 
     A call with whatever follows it, a SELECT, or a bare name that no argument has.
-    ``parts``: no two texts side by side; the first is a text that begins with the
-    function's name and ``(``, with SELECT as it was written, or with the bare name.
+    ``parts``: the first is a text that begins with the function's name and ``(``,
+    with SELECT as it was written, or with the bare name. Texts stand side by side
+    only between a space and a dot, lest they be read as one name.
     """
 
     parts: tuple[Part, ...]
@@ -67,17 +69,19 @@ class Expression:
         )
 
     def __str__(self) -> str:
+        pieces = [self.parts[0]]
+        for before, part in pairwise(self.parts):
+            if isinstance(before, str) and isinstance(part, str):
+                pieces.append(SEAM)
+            pieces.append(part)
+        text = Expression(tuple(pieces), 0).sql(_numbered)
         # Up to its "(" a call stays as it is: a comment would be a syntax error.
-        text = self.sql(_numbered)
-        return _unfold_behind(len(next(scan(text)).text), text)
+        head = next(scan(text)).text
+        return head + unfold(text[len(head) :])
 
 
 def _numbered(index: int) -> str:
     return f"${index + 1}"
-
-
-def _unfold_behind(head: int, text: str) -> str:
-    return text[:head] + unfold(text[head:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,5 @@ class Body:
         if self.target is not None:
             statements.append(f"TARGET {self.target};")
         if self.select is not None:
-            select = _unfold_behind(len("SELECT"), self.select.sql(_numbered))
-            statements.append(f"{select};")
+            statements.append(f"{self.select};")
         return "\n".join(statements)

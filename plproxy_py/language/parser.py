@@ -10,10 +10,10 @@ PL/Proxy reports the same, since each token is read only when it is needed.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from string import ascii_lowercase, ascii_uppercase
 from typing import Literal as Exactly
-from typing import TypeVar, overload
+from typing import TypeAlias, TypeVar
 
 from plproxy_py.errors import ParseError
 from plproxy_py.language.body import (
@@ -23,7 +23,6 @@ from plproxy_py.language.body import (
     Connect,
     Expression,
     Literal,
-    Part,
     Reference,
     RunAll,
     RunAny,
@@ -33,6 +32,7 @@ from plproxy_py.language.body import (
 from plproxy_py.language.scanner import Kind, Token, is_reserved, scan
 
 T = TypeVar("T")
+Value: TypeAlias = Connect | RunOn | tuple[int, ...] | str
 Names = Sequence[str | None]
 Arrays = Sequence[bool]
 Keyword = Exactly["CONNECT", "CLUSTER", "RUN ON", "SPLIT", "TARGET", "SELECT"]
@@ -48,6 +48,7 @@ _RUN_ON = "RUN ON takes ALL, ANY, a partition number, an argument or a function 
 _SPLIT = "SPLIT takes ALL, or array arguments with commas between"
 _TARGET = "TARGET takes a function's name, without quotes or parentheses"
 _MISSING = "CLUSTER missing: write CLUSTER 'name'; or CONNECT 'connect string';"
+_COMBINED = "{} cannot be combined with {}, leave one of them out"
 _MISPLACED = {
     "'": "the string is not closed",
     '"': "quoted names are known only in SQL, write $n for an argument",
@@ -61,72 +62,43 @@ def parse_body(text: str, names: Names, arrays: Arrays) -> Body:
     ``arrays``: which of them are arrays, by position. Errors: `ParseError`, with
     ``line`` None for an argument that can't be split. Source: PL/Proxy 2.12, parser.y.
     """
-    parser = _Parser(text, names, arrays)
+    parser = _Parser(names, arrays)
+    parser.read(text)
     while (token := parser.take()).kind is not Kind.END:
         parser.statement(token)
-    return parser.body()
+    return parser.body(parser.token.line)
 
 
-@overload
-def parse_statement(
-    keyword: Exactly["CONNECT"], text: str, names: Names, arrays: Arrays
-) -> Connect: ...
-@overload
-def parse_statement(
-    keyword: Exactly["CLUSTER"], text: str, names: Names, arrays: Arrays
-) -> Cluster: ...
-@overload
-def parse_statement(
-    keyword: Exactly["RUN ON"], text: str, names: Names, arrays: Arrays
-) -> RunOn: ...
-@overload
-def parse_statement(
-    keyword: Exactly["SPLIT"], text: str, names: Names, arrays: Arrays
-) -> tuple[int, ...]: ...
-@overload
-def parse_statement(
-    keyword: Exactly["TARGET"], text: str, names: Names, arrays: Arrays
-) -> str: ...
-@overload
-def parse_statement(
-    keyword: Exactly["SELECT"], text: str, names: Names, arrays: Arrays
-) -> Expression: ...
-def parse_statement(
-    keyword: Keyword, text: str, names: Names, arrays: Arrays
-) -> object:
+def parse_statements(
+    texts: Mapping[Keyword, str], names: Names, arrays: Arrays
+) -> Body:
+    """Return what a body of these statements says, each text as `parse_statement`'s.
+
+    Errors: as `parse_body`; ``line`` is the text's, None for an illegal combination.
+    """
+    parser = _Parser(names, arrays)
+    for keyword, text in texts.items():
+        parser.only_statement(keyword, text)
+    return parser.body(None)
+
+
+def parse_statement(keyword: Keyword, text: str, names: Names, arrays: Arrays) -> Value:
     """Return what one statement says, as the field of `Body` that holds it.
 
     ``text`` is what follows the keyword; its ";" may be left out, and a query may
     begin with SELECT. Errors: as `parse_body`, also for an incomplete statement or
     a second one.
     """
-    source = f"{keyword} {text}"
-    first = next(scan(text)).kind
-    if first is Kind.END:
-        # The space behind SELECT would pass for a query.
-        source = keyword
-    elif first is Kind.SELECT and keyword == "SELECT":
-        source = text
-    parser = _Parser(source, names, arrays, open_end=True)
-    parser.statement(parser.take())
-    if parser.token.kind is not Kind.END and parser.take().kind is not Kind.END:
-        raise parser.error(f"only the {keyword} statement can stand here")
-    field: object = getattr(parser, keyword.lower().replace(" ", "_"))
-    return field
+    parser = _Parser(names, arrays)
+    parser.only_statement(keyword, text)
+    value: Value = getattr(parser, keyword.lower().replace(" ", "_"))
+    return value
 
 
 class _Parser:
     """Statements found so far. ``token`` is the last one read: there is no other."""
 
-    def __init__(
-        self, text: str, names: Names, arrays: Arrays, *, open_end: bool = False
-    ) -> None:
-        if found := _UNSENDABLE.search(text):
-            raise ParseError(
-                f"syntax error: PostgreSQL's text can't hold {found[0]!a}",
-                line=1 + text.count("\n", 0, found.start()),
-                token=found[0],
-            )
+    def __init__(self, names: Names, arrays: Arrays) -> None:
         self.connect: Connect | None = None
         self.cluster: Cluster | None = None
         self.run_on: RunOn | None = None
@@ -134,16 +106,41 @@ class _Parser:
         self.target: str | None = None
         self.select: Expression | None = None
         self.token = Token(Kind.END, "", 1)
-        self._tokens = scan(text)
+        self._tokens = scan("")
         self._arrays = arrays
         self._count = len(names)
-        self._open_end = open_end
+        self._ends = {";"}
         self._split_all = False
         self._is_split: set[int] = set()
         self._indexes: dict[str, int] = {}
         for index, name in enumerate(names):
             if name is not None:
                 self._indexes.setdefault(name.translate(_FOLD), index)
+
+    def read(self, text: str) -> None:
+        """Take the next tokens from ``text``."""
+        if found := _UNSENDABLE.search(text):
+            raise ParseError(
+                f"syntax error: PostgreSQL's text can't hold {found[0]!a}",
+                line=1 + text.count("\n", 0, found.start()),
+                token=found[0],
+            )
+        self._tokens = scan(text)
+
+    def only_statement(self, keyword: Keyword, text: str) -> None:
+        """Read all of ``text`` as the rest of one statement."""
+        source = f"{keyword} {text}"
+        first = next(scan(text)).kind
+        if first is Kind.END:
+            # The space behind SELECT would pass for a query.
+            source = keyword
+        elif first is Kind.SELECT and keyword == "SELECT":
+            source = text
+        self.read(source)
+        self._ends = {";", ""}
+        self.statement(self.take())
+        if self.token.kind is not Kind.END and self.take().kind is not Kind.END:
+            raise self.error(f"only the {keyword} statement can stand here")
 
     def take(self) -> Token:
         """Read the next token. There is none behind END."""
@@ -174,16 +171,16 @@ class _Parser:
             case _:
                 raise self._unexpected(_STATEMENT)
 
-    def body(self) -> Body:
-        """Return all that was found. The last token is the END of the body."""
+    def body(self, line: int | None) -> Body:
+        """Return all that was found; ``line`` is for errors."""
         if self.connect is None and self.cluster is None:
-            raise self.error(_MISSING)
+            raise ParseError(_MISSING, line=line)
         if self.connect is not None and self.cluster is not None:
-            raise self.error("CONNECT cannot be combined with CLUSTER, keep one")
+            raise ParseError(_COMBINED.format("CONNECT", "CLUSTER"), line=line)
         if self.connect is not None and self.run_on is not None:
-            raise self.error("CONNECT cannot be combined with RUN ON, omit RUN ON")
+            raise ParseError(_COMBINED.format("CONNECT", "RUN ON"), line=line)
         if self.target is not None and self.select is not None:
-            raise self.error("TARGET cannot be combined with SELECT, keep one")
+            raise ParseError(_COMBINED.format("TARGET", "SELECT"), line=line)
         return Body(
             connect=self.connect,
             cluster=self.cluster,
@@ -285,7 +282,7 @@ class _Parser:
                 raise self._not_an_argument(expected)
 
     def _sql(self, head: Token) -> Expression:
-        parts: list[Part] = []
+        parts: list[str | Reference] = []
         text = [head.text]
         while self.take().kind in (Kind.NAME, Kind.TEXT):
             token = self.token
@@ -323,8 +320,7 @@ class _Parser:
         return value
 
     def _end(self) -> None:
-        kind, text, _ = self.token
-        if text != ";" and not (self._open_end and kind is Kind.END):
+        if self.token.text not in self._ends:
             raise self._unexpected('";" expected')
 
     def _not_an_argument(self, expected: str) -> ParseError:

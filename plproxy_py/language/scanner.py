@@ -50,6 +50,9 @@ class Token(NamedTuple):
 
 _RESERVED = {k.name.lower(): k for k in Kind if k.value <= Kind.SELECT.value}
 
+# No body can hold it.
+SEAM = "\0"
+
 _SPACE = r"[ \t\n\r]*+"
 _LETTER = r"A-Za-z_\x80-\U0010ffff"
 _WORD = rf"[{_LETTER}][{_LETTER}0-9]*+"
@@ -138,14 +141,20 @@ def is_reserved(word: str) -> bool:
 
 
 def unfold(sql: str) -> str:
-    """Return a text that is folded to ``sql`` in turn, where each space counts."""
-    return _SQL.sub(_unfold_spaces, sql)
+    """Return a text that is folded to ``sql`` in turn, where each space counts.
+
+    A `SEAM` is no part of the SQL: it keeps apart what would be read as one name.
+    """
+    return _SQL.sub(_unfolded, sql)
 
 
-def _unfold_spaces(found: re.Match[str]) -> str:
-    piece = found[0]
-    if found.lastgroup != "SPACE":
-        return piece
-    # A space before a dot could join it to SELECT as a longer name.
-    first = "/**/" if found.string.startswith(".", found.end()) else " "
-    return first + "/**/" * (len(piece) - 1)
+def _unfolded(found: re.Match[str]) -> str:
+    sql, start, end = found.string, found.start(), found.end()
+    match found.lastgroup:
+        case "SPACE":
+            at_seam = sql.startswith(SEAM, start - 1) or sql.startswith(SEAM, end)
+            return ("/**/" if at_seam else " ") + "/**/" * (end - start - 1)
+        case "SYMBOL":
+            return ""
+        case _:
+            return found[0]

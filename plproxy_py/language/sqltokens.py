@@ -72,12 +72,12 @@ _NESTING = re.compile(r"/\*|\*/")
 _TOKEN = re.compile(
     rf"""
       (?P<ESCAPED>[eE]{_ESCAPED}(?:{_GAP}{_ESCAPED})*+)
-    | (?P<WORD>[{_LETTER}][{_LETTER}0-9$]*+)
+    | (?P<WORD>(?![eE]')[{_LETTER}][{_LETTER}0-9$]*+)
     | (?P<NUMBER>[0-9][0-9A-Za-z_.]*+)
     | (?P<QUOTED>"(?:[^"]++|"")*+")
     | (?P<PLAIN>{_PLAIN}(?:{_GAP}{_PLAIN})*+)
     | (?P<DOLLAR>\$(?:[{_LETTER}][{_LETTER}0-9]*+)?\$)
-    | (?P<SYMBOL>.)
+    | (?P<SYMBOL>[eE]'|.)
     """,
     re.DOTALL | re.VERBOSE,
 )
@@ -139,18 +139,22 @@ def shorten(text: str) -> str:
 class Scanner:
     """Cut SQL into tokens, one at a time, so that a caller can jump over what is none.
 
-    Raise the given class if the text holds what PostgreSQL's text can't, or a quote
-    or comment is unterminated (``line`` is where it began).
+    Raise ``error`` if the text holds what PostgreSQL's text can't, or a quote or
+    comment is unterminated (``line`` is where it began); ``subject`` begins its text.
     """
 
-    def __init__(self, text: str, error: type[DeclarationError]) -> None:
+    def __init__(
+        self, text: str, error: type[DeclarationError], subject: str = ""
+    ) -> None:
         self.text = text
         self.position = 0
         self.line = 1
         self._error = error
+        self._subject = subject
         if found := _UNSTORABLE.search(text):
             line = text.count("\n", 0, found.start()) + 1
-            raise error(f"character {found[0]!r} is not allowed in SQL", line=line)
+            reason = f"character {found[0]!r} is not allowed in SQL"
+            raise error(subject + reason, line=line)
 
     def jump(self, position: int) -> None:
         """Go on at ``position``, which lies behind."""
@@ -181,9 +185,10 @@ class Scanner:
                 self._unterminated(kind.value, text)
             text = self.text[start : end + len(text)]
         elif kind is Kind.SYMBOL:
-            if text in "'\"":
-                what = Kind.QUOTED if text == '"' else Kind.PLAIN
-                self._unterminated(what.value, text)
+            if text == '"':
+                self._unterminated(Kind.QUOTED.value, text)
+            if text[-1] == "'":
+                self._unterminated(Kind.PLAIN.value, text)
             self.position = match.end()
             return Token(kind, text, text, start, line)
         self.jump(start + len(text))
@@ -206,7 +211,8 @@ class Scanner:
                 self._unterminated("comment", "/*")
 
     def _unterminated(self, what: str, token: str) -> NoReturn:
-        raise self._error(f"unterminated {what}", line=self.line, token=token)
+        reason = f"{self._subject}unterminated {what}"
+        raise self._error(reason, line=self.line, token=token)
 
 
 class Cursor:
@@ -330,7 +336,7 @@ class Cursor:
 
 def tokenize(text: str, error: type[DeclarationError], subject: str) -> Cursor:
     """Return a cursor at the beginning of ``text``; see `Cursor` for the rest."""
-    scanner = Scanner(text, error)
+    scanner = Scanner(text, error, subject)
     tokens = [scanner.next()]
     while tokens[-1].kind is not Kind.END:
         tokens.append(scanner.next())

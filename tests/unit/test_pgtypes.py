@@ -140,7 +140,7 @@ def test_an_error_shows_the_text_and_the_place() -> None:
     with pytest.raises(SignatureError) as caught:
         parse_type("int\nbanana")
     assert str(caught.value) == (
-        r"type 'int\nbanana': syntax error at or near \"banana\"".replace("\\\"", '"')
+        r"type 'int\nbanana': syntax error at or near \"banana\"".replace('\\"', '"')
     )
     assert (caught.value.line, caught.value.token) == (2, "banana")
 

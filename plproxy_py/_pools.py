@@ -1,0 +1,266 @@
+"""Connections by target: how a call borrows them and gives them back.
+
+A call borrows one link for each tagged partition, all slots in one step, looks at idle
+links and has missing ones opened. Nothing is sent here. Whatever has to be waited for
+is yielded (see `_calls`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+
+from psycopg.adapt import AdaptersMap
+
+from plproxy_py import _leases
+from plproxy_py._calls import Arrival, Steps
+from plproxy_py._links import Connector, Link, Session
+from plproxy_py.config import ClusterConfig
+from plproxy_py.errors import (
+    Error,
+    Outcome,
+    PoolTimeout,
+    QueryTimeout,
+    RouterClosed,
+)
+
+
+class Pool(_leases.Slots[Link]):
+    """The connections to one target, under one session profile."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: Session, size: int) -> None:
+        super().__init__(size)
+        self.session = session
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """A cluster and the pool of each of its partitions."""
+
+    config: ClusterConfig
+    pools: tuple[Pool, ...]
+
+
+class Pools:
+    """All pools of a router. Thread-safe."""
+
+    def __init__(
+        self,
+        adapters: AdaptersMap,
+        pool_size: int,
+        max_waiting: int,
+        application_name: str,
+    ) -> None:
+        self.connector = Connector(adapters)
+        self._size = pool_size
+        self._max_waiting = max_waiting
+        self._application_name = application_name
+        self._lock = threading.Lock()
+        self._pools: dict[Session, Pool] = {}
+        self._drained: Future[None] | None = None
+        # At exit, or when the router is forgotten; never in a forked child, whose
+        # sockets are its parent's.
+        self._finalize = weakref.finalize(
+            self, _close_idle, self._pools, self.connector, os.getpid()
+        )
+
+    def wire(self, config: ClusterConfig) -> Wired:
+        """Find or make the pool of each partition."""
+        with self._lock:
+            pools = []
+            for partition in config.partitions:
+                session = Session(partition.target, config.timezone, config.pooler)
+                if session not in self._pools:
+                    self._pools[session] = Pool(session, self._size)
+                pools.append(self._pools[session])
+        return Wired(config, tuple(pools))
+
+    def lend(
+        self, wired: Wired, partitions: Sequence[int], deadline: float
+    ) -> Steps[Loan]:
+        """Borrow a good link to each partition, by position.
+
+        Raise `PoolTimeout`, `QueryTimeout`, `ConnectError` or `ConfigError` naming the
+        partition; nothing was sent then.
+        """
+        lease = yield from self._lease(wired, partitions, deadline)
+        loan = Loan(self, lease)
+        try:
+            yield from self._complete(lease, wired, partitions, deadline)
+        except BaseException:
+            loan.give_back(range(len(partitions)))
+            raise
+        return loan
+
+    def _lease(
+        self, wired: Wired, partitions: Sequence[int], deadline: float
+    ) -> Steps[_leases.Lease[Link]]:
+        pools = [wired.pools[partition] for partition in partitions]
+        with self._lock:
+            if self._drained is not None:
+                raise RouterClosed("the router is closed")
+            lease = _leases.request(pools)
+            if lease.granted:
+                return lease
+            granted: Future[None] = Future()
+            lease.wake = lambda: granted.set_result(None)
+            crowded = any(len(pool.waiting) > self._max_waiting for pool in pools)
+        try:
+            if not crowded:
+                yield Arrival([granted], deadline)
+        except BaseException:
+            if self._abandon(lease):
+                Loan(self, lease).give_back(range(len(pools)))
+            raise
+        if not self._abandon(lease):
+            raise self._timeout(pools, partitions, crowded)
+        return lease
+
+    def _abandon(self, lease: _leases.Lease[Link]) -> bool:
+        """Leave the queues unless the lease was granted; return whether it was."""
+        with self._lock:
+            if not lease.granted:
+                _leases.give_up(lease)
+            return lease.granted
+
+    def _timeout(
+        self, pools: Sequence[Pool], partitions: Sequence[int], crowded: bool
+    ) -> Error:
+        index = next((i for i, pool in enumerate(pools) if pool.in_use >= pool.size), 0)
+        pool = pools[index]
+        reason = (
+            f"{len(pool.waiting)} callers wait already, max_waiting is "
+            f"{self._max_waiting}"
+            if crowded
+            else "no connection became free in time"
+        )
+        error = PoolTimeout(
+            f"[{pool.session.target.label}] {reason} ({pool.in_use} of {pool.size} "
+            f"connections in use, {len(pool.waiting)} waiting)",
+            partition=partitions[index],
+        )
+        error.outcomes = _not_sent(partitions, error)
+        return error
+
+    def _complete(
+        self,
+        lease: _leases.Lease[Link],
+        wired: Wired,
+        partitions: Sequence[int],
+        deadline: float,
+    ) -> Steps[None]:
+        """Look at the leased links, replace what is not good, open what is missing."""
+        now = time.monotonic()
+        lifetime = wired.config.connection_lifetime
+        opening: dict[int, Future[Link]] = {}
+        for index, link in enumerate(lease.connections):
+            if link is None or not link.usable(now, lifetime):
+                if link is not None:
+                    lease.connections[index] = None
+                    link.close()
+                opening[index] = self.connector.open(
+                    wired.pools[partitions[index]].session,
+                    f"{self._application_name} {wired.config.name}".rstrip(),
+                )
+        if not opening:
+            return
+        try:
+            yield Arrival(list(opening.values()), deadline)
+            for index, future in opening.items():
+                if future.done():
+                    lease.connections[index] = future.result()
+            for index, future in opening.items():
+                if not future.done():
+                    label = wired.config.target(partitions[index]).label
+                    raise QueryTimeout(
+                        f"[{label}] no connection in time", phase="connect"
+                    )
+        except CancelledError:
+            raise RouterClosed("the router was closed meanwhile") from None
+        except Error as error:
+            error.partition = partitions[index]
+            error.outcomes = _not_sent(partitions, error)
+            raise
+        finally:
+            for index, future in opening.items():
+                if lease.connections[index] is None:
+                    future.add_done_callback(_close_late)
+
+    def release(self, lease: _leases.Lease[Link], kept: Sequence[Link | None]) -> None:
+        """Give slots back and wake whoever was granted them."""
+        with self._lock:
+            if self._drained is not None:
+                for link in kept:
+                    if link is not None:
+                        link.close()
+                kept = [None] * len(kept)
+            woken = _leases.release(lease, kept)
+            self._note_drained()
+        for waiting in woken:
+            if waiting.wake is not None:
+                waiting.wake()
+
+    def _note_drained(self) -> None:
+        if self._drained is None or self._drained.done():
+            return
+        if not any(pool.in_use for pool in self._pools.values()):
+            self._drained.set_result(None)
+
+    def close(self, timeout: float) -> Steps[None]:
+        """Refuse new loans, wait for those that are out, close all links."""
+        with self._lock:
+            if self._drained is None:
+                self._drained = Future()
+            self._note_drained()
+        yield Arrival([self._drained], time.monotonic() + timeout)
+        self._finalize()
+
+
+class Loan:
+    """Links by position, to be given back."""
+
+    def __init__(self, pools: Pools, lease: _leases.Lease[Link]) -> None:
+        self._pools = pools
+        self._lease = lease
+
+    @property
+    def links(self) -> list[Link]:
+        return [link for link in self._lease.connections if link is not None]
+
+    def give_back(
+        self, good: Iterable[int], close: Callable[[int], None] | None = None
+    ) -> None:
+        """Return the links at these positions to their pools, ``close`` the others."""
+        kept: list[Link | None] = [None] * len(self._lease.pools)
+        for index in good:
+            kept[index] = self._lease.connections[index]
+        for index, link in enumerate(self._lease.connections):
+            if close is not None and link is not None and kept[index] is None:
+                close(index)
+        self._pools.release(self._lease, kept)
+
+
+def _not_sent(partitions: Sequence[int], error: Error) -> dict[int, Outcome[object]]:
+    return {
+        partition: Outcome("failed", [], error, False, 0.0) for partition in partitions
+    }
+
+
+def _close_late(future: Future[Link]) -> None:
+    """Close a link that came after its caller had left."""
+    if not future.cancelled() and future.exception() is None:
+        future.result().close()
+
+
+def _close_idle(pools: dict[Session, Pool], connector: Connector, pid: int) -> None:
+    if os.getpid() == pid:
+        for link in _leases.take_idle(pools.values()):
+            link.close()
+        connector.close()
