@@ -124,10 +124,9 @@ class RouterBase:
     # The course of a call
 
     def _route(
-        self, function: ProxyFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[Wired, list[Any], list[bytes | Opaque | None], Tags]:
+        self, function: ProxyFunction, normals: list[Any]
+    ) -> tuple[Wired, list[bytes | Opaque | None], Tags]:
         try:
-            normals = function.arguments(args, kwargs)
             if function.connect is not None:
                 wired = self._connect(function.connect)
             else:
@@ -136,12 +135,13 @@ class RouterBase:
             tags = function.tag(normals, wired.config, self._pick)
         except Error as error:
             raise placed(error, function.label) from None
-        return wired, normals, params, tags
+        return wired, params, tags
 
     def _plan(
         self, function: ProxyFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Plan:
-        wired, normals, _, tags = self._route(function, args, kwargs)
+        normals = function.arguments(args, kwargs)
+        wired, _, tags = self._route(function, normals)
         return Plan(
             function.label,
             wired.config.name,
@@ -161,9 +161,10 @@ class RouterBase:
     ) -> Steps[Any]:
         """One call of a function, as steps."""
         started = time.monotonic()
-        wired, normals, params, tags = self._route(function, args, kwargs)
+        normals = function.arguments(args, kwargs)
         if function.strict and None in normals:
             return [] if function.signature.setof else None
+        wired, params, tags = self._route(function, normals)
         try:
             sent = _rows.dump_params(params, self.adapters)
         except TypeError as error:

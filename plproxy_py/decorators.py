@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -53,9 +53,9 @@ class AsyncProxyCall(Protocol[P, R_co]):
     __name__: str
     definition: ProxyFunction
 
-    def __call__(
-        self, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R_co]: ...
+    # Not a def that returns Coroutine[Any, Any, R_co]: mypy would take these Anys for
+    # the user's, and asyncio.gather() of two calls for Any.
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     async def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return what a call with these arguments would do; send nothing."""

@@ -35,7 +35,23 @@ _pieces = _indexes.map(Reference) | st.sampled_from(
     ]
 )
 # Not "-", "/" and "*": side by side they would be comments.
-_gaps = st.sampled_from([" ", "  ", "   ", ", ", "(", ") ", "||", "::", " .", ")["])
+# A dot behind a space begins a part, and so does a space behind a dot.
+_gaps = st.sampled_from(
+    [
+        *(
+            (" ",),
+            ("  ",),
+            ("   ",),
+            (", ",),
+            ("(",),
+            (") ",),
+            ("||",),
+            ("::",),
+            (")[",),
+        ),
+        *((" ", "."), (" ", ".", " "), ("  ", ".", "  ")),
+    ]
+)
 
 
 @st.composite
@@ -43,13 +59,18 @@ def _expressions(draw: st.DrawFn, heads: list[str]) -> Expression:
     """Draw SQL text in which a gap stands before each piece."""
     parts: list[Part] = [draw(st.sampled_from(heads))]
     for gap, piece in draw(st.lists(st.tuples(_gaps, _pieces), min_size=1, max_size=6)):
-        for part in (gap, piece):
-            last = parts[-1]
-            if isinstance(part, str) and isinstance(last, str):
-                parts[-1] = last + part
-            else:
-                parts.append(part)
+        _join(parts, gap[0])
+        parts.extend(gap[1:])
+        _join(parts, piece)
     return Expression(tuple(parts), 0)
+
+
+def _join(parts: list[Part], part: Part) -> None:
+    last = parts[-1]
+    if isinstance(part, str) and isinstance(last, str):
+        parts[-1] = last + part
+    else:
+        parts.append(part)
 
 
 _calls = _expressions(["f(", "hashtext  (", "s . f\n(", "any(", "a(", "select . x("])

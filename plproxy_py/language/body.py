@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby
 from typing import TypeAlias
 
 from plproxy_py.language.scanner import SEAM, scan, unfold
@@ -21,6 +21,9 @@ class Reference:
     """An argument inside SQL text. ``index``: from 0, among IN and INOUT arguments."""
 
     index: int
+
+    def __str__(self) -> str:
+        return f"${self.index + 1}"
 
 
 Part: TypeAlias = str | Reference
@@ -45,7 +48,7 @@ class ArgumentValue:
     line: int = field(compare=False)
 
     def __str__(self) -> str:
-        return _numbered(self.index)
+        return str(Reference(self.index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,13 @@ class Expression:
         )
 
     def __str__(self) -> str:
-        pieces = [self.parts[0]]
-        for before, part in pairwise(self.parts):
-            if isinstance(before, str) and isinstance(part, str):
-                pieces.append(SEAM)
-            pieces.append(part)
-        text = Expression(tuple(pieces), 0).sql(_numbered)
+        text = "".join(
+            (SEAM if kind is str else "").join(map(str, parts))
+            for kind, parts in groupby(self.parts, type)
+        )
         # Up to its "(" a call stays as it is: a comment would be a syntax error.
         head = next(scan(text)).text
         return head + unfold(text[len(head) :])
-
-
-def _numbered(index: int) -> str:
-    return f"${index + 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +139,7 @@ class Body:
         if self.run_on != RunAny():
             statements.append(f"RUN ON {self.run_on};")
         if self.split is not None:
-            listed = ", ".join(map(_numbered, self.split))
+            listed = ", ".join(str(Reference(index)) for index in self.split)
             is_all = self.split_all or not self.split
             statements.append(f"SPLIT {'ALL' if is_all else listed};")
         if self.target is not None:

@@ -23,6 +23,7 @@ from plproxy_py.language.body import (
     Connect,
     Expression,
     Literal,
+    Part,
     Reference,
     RunAll,
     RunAny,
@@ -282,18 +283,18 @@ class _Parser:
                 raise self._not_an_argument(expected)
 
     def _sql(self, head: Token) -> Expression:
-        parts: list[str | Reference] = []
+        parts: list[Part] = []
         text = [head.text]
         while self.take().kind in (Kind.NAME, Kind.TEXT):
             token = self.token
             index = self._index(token) if token.kind is Kind.NAME else None
-            if index is None:
-                text.append(token.text)
-                continue
-            if text:
+            if text and (index is not None or {text[-1], token.text} == {" ", "."}):
                 parts.append("".join(text))
                 text = []
-            parts.append(Reference(index))
+            if index is None:
+                text.append(token.text)
+            else:
+                parts.append(Reference(index))
         if text:
             parts.append("".join(text))
         if self.token.kind is Kind.SYMBOL and self.token.text != ";":

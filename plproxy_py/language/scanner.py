@@ -152,7 +152,7 @@ def _unfolded(found: re.Match[str]) -> str:
     sql, start, end = found.string, found.start(), found.end()
     match found.lastgroup:
         case "SPACE":
-            at_seam = sql.startswith(SEAM, start - 1) or sql.startswith(SEAM, end)
+            at_seam = SEAM in sql[max(start - 1, 0) : end + 1]
             return ("/**/" if at_seam else " ") + "/**/" * (end - start - 1)
         case "SYMBOL":
             return ""

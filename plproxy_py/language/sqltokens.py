@@ -67,11 +67,12 @@ _LETTER = r"A-Za-z_\x80-\U0010ffff"
 # Possessive throughout: an unterminated quote is looked at once, never again.
 _PLAIN = r"'(?:[^']++|'')*+'"
 _ESCAPED = r"'(?:[^'\\]++|''|\\.)*+'"
-_SKIP = re.compile(rf"(?:{_BLANK}++|--[^\n\r]*+)*+")
 _NESTING = re.compile(r"/\*|\*/")
 _TOKEN = re.compile(
     rf"""
-      (?P<ESCAPED>[eE]{_ESCAPED}(?:{_GAP}{_ESCAPED})*+)
+      (?P<BLANK>(?:{_BLANK}++|--[^\n\r]*+)++)
+    | (?P<COMMENT>/\*)
+    | (?P<ESCAPED>[eE]{_ESCAPED}(?:{_GAP}{_ESCAPED})*+)
     | (?P<WORD>(?![eE]')[{_LETTER}][{_LETTER}0-9$]*+)
     | (?P<NUMBER>[0-9][0-9A-Za-z_.]*+)
     | (?P<QUOTED>"(?:[^"]++|"")*+")
@@ -170,45 +171,43 @@ class Scanner:
 
     def next(self) -> Token:
         """Return the next token; at the end of the text, ``END`` again and again."""
-        self._skip_blank()
+        while match := _TOKEN.match(self.text, self.position):
+            if match.lastgroup == "BLANK":
+                self.jump(match.end())
+            elif match.lastgroup == "COMMENT":
+                self._skip_comment()
+            else:
+                return self._cut(Kind[str(match.lastgroup)], match[0])
+        return Token(Kind.END, "", "", self.position, self.line)
+
+    def _skip_comment(self) -> None:
+        depth = 0
+        for mark in _NESTING.finditer(self.text, self.position):
+            depth += 1 if mark[0] == "/*" else -1
+            if not depth:
+                self.jump(mark.end())
+                return
+        self._unterminated("comment", "/*")
+
+    def _cut(self, kind: Kind, text: str) -> Token:
         start, line = self.position, self.line
-        match = _TOKEN.match(self.text, start)
-        if match is None:
-            return Token(Kind.END, "", "", start, line)
-        kind, text = Kind[str(match.lastgroup)], match[0]
         if kind is Kind.WORD:
-            self.position = match.end()
+            self.position += len(text)
             return Token(kind, text, text.translate(_FOLD), start, line)
-        if kind is Kind.DOLLAR:
-            end = self.text.find(text, match.end())
-            if end < 0:
-                self._unterminated(kind.value, text)
-            text = self.text[start : end + len(text)]
-        elif kind is Kind.SYMBOL:
+        if kind is Kind.SYMBOL:
             if text == '"':
                 self._unterminated(Kind.QUOTED.value, text)
             if text[-1] == "'":
                 self._unterminated(Kind.PLAIN.value, text)
-            self.position = match.end()
+            self.position += 1
             return Token(kind, text, text, start, line)
+        if kind is Kind.DOLLAR:
+            end = self.text.find(text, start + len(text))
+            if end < 0:
+                self._unterminated(kind.value, text)
+            text = self.text[start : end + len(text)]
         self.jump(start + len(text))
         return Token(kind, text, "", start, line)
-
-    def _skip_blank(self) -> None:
-        while True:
-            blank = _SKIP.match(self.text, self.position)
-            if blank is not None:
-                self.jump(blank.end())
-            if not self.text.startswith("/*", self.position):
-                return
-            depth = 0
-            for mark in _NESTING.finditer(self.text, self.position):
-                depth += 1 if mark[0] == "/*" else -1
-                if not depth:
-                    self.jump(mark.end())
-                    break
-            else:
-                self._unterminated("comment", "/*")
 
     def _unterminated(self, what: str, token: str) -> NoReturn:
         reason = f"{self._subject}unterminated {what}"
@@ -247,7 +246,9 @@ class Cursor:
 
     def at(self, *keys: str) -> bool:
         """Tell whether these keywords and symbols come next, in this order."""
-        return all(self.peek(i).key == key for i, key in enumerate(keys))
+        if self.peek().key != keys[0]:
+            return False
+        return all(self.peek(i).key == key for i, key in enumerate(keys[1:], 1))
 
     def accept(self, *keys: str) -> bool:
         """Take these keywords and symbols if they come next."""

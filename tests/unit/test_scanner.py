@@ -246,13 +246,13 @@ def test_an_open_comment_between_statements_is_refused() -> None:
         ("a  b   ", "a /**/b /**//**/"),
         ("'a  b' $$  $$ \"  \"", "'a  b' $$  $$ \"  \""),
         ("t  .  b", "t  .  b"),
-        (" .b  .c", "/**/.b  .c"),
-        (")  .b", ")/**//**/.b"),
+        (" \0.b\0  c", "/**/.b/**//**/c"),
+        ("a  \0.\0 E'\\'  '", "a/**//**/./**/E'\\'  '"),
     ],
 )
 def test_unfolded_text_folds_to_the_same(sql: str, text: str) -> None:
     assert unfold(sql) == text
-    assert "".join(piece for _, piece in in_sql(text)) == sql
+    assert "".join(piece for _, piece in in_sql(text)) == sql.replace("\0", "")
 
 
 # Each of these would take hours if a pattern tried its ways in turn.
