@@ -93,7 +93,9 @@ class Server:
     @property
     def pid(self) -> int | None:
         """The postmaster's process id, None while it is down."""
-        return self._process.pid if self._process else None
+        if self._process and self._process.poll() is None:
+            return self._process.pid
+        return None
 
     def connstr(self, dbname: str = "postgres", **options: str | int) -> str:
         """Return a connect string for the superuser.
@@ -123,7 +125,7 @@ class Server:
 
     def start(self, timeout: float = 60.0) -> None:
         """Start a server that is down and wait until it takes connections."""
-        if self._process:
+        if self.pid:
             return
         command = [str(self.bindir / "postgres"), "-D", str(self.data)]
         for name, value in self.settings.items():
@@ -132,7 +134,7 @@ class Server:
             self._process = self._nest.popen(command, stdout=log)
         deadline = time.monotonic() + timeout
         while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if not self.pid or time.monotonic() > deadline:
                 self.kill()
                 raise EmbeddedError(_last_words(command[0], self.log.read_bytes()))
             time.sleep(0.005)
@@ -151,13 +153,13 @@ class Server:
 
     def freeze(self) -> None:
         """Halt all processes of the server; its sockets stay open and silent."""
-        if self._process:
-            _halt(self._process.pid)
+        if pid := self.pid:
+            _halt(pid)
 
     def thaw(self) -> None:
         """Let a frozen server go on."""
-        if self._process:
-            _send(signal.SIGCONT, _tree(self._process.pid))
+        if pid := self.pid:
+            _send(signal.SIGCONT, _tree(pid))
 
     def close(self) -> None:
         """Stop the server and remove all it left. May be called again.
@@ -183,8 +185,9 @@ class Server:
         return words[:1] == [str(self.pid)] and words[-1] == "ready"
 
     def _end(self, how: signal.Signals) -> None:
+        if pid := self.pid:
+            _end_server(pid, how)
         if self._process:
-            _end_server(self._process.pid, how)
             self._process.wait()
             self._process = None
             _release_memory(self.data)

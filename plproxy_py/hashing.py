@@ -3,8 +3,8 @@
 A value comes in the normal form of its type (str, int, float, Decimal, bool, bytes,
 datetime, date, time, timedelta, UUID; for jsonb what `json.loads` returns) and within
 its type's range: whether it fits is decided elsewhere. An int4 is from -2**31 to
-2**31-1, an int8 from -2**63 to 2**63-1; a seed is an int8. Text is hashed as UTF-8
-and as under a deterministic collation.
+2**31-1, an int8 from -2**63 to 2**63-1; a seed is an int8. Text is hashed as by a UTF8
+database, under a deterministic collation.
 
 This file knows no server, no signature and no cluster. `KNOWN` is closed: functions
 of one's own are given to a router, not added here.

@@ -142,6 +142,10 @@ GOLDEN: dict[str, list[tuple[Any, int, int]]] = {
         (Decimal("10000"), 1324868425, 5670060925411286941),
         (Decimal("0.0001"), -1324868425, -5670060925411286941),
         (Decimal("12345.6789"), -2041232919, 4337196105593348639),
+        (Decimal("9999"), 1699550555, -963683816969029033),
+        (Decimal("1234.5678"), 1449191577, 6130354690129443149),
+        (Decimal("0.000123456789"), 2041232919, -4337196105593348639),
+        (Decimal("-12e30"), 1856132695, 8819522674558919447),
         (Decimal("1e-7"), 1143929984, -7001555412955921367),
         (Decimal("NaN"), 0, 81985529216486895),
         (Decimal("Infinity"), 0, 81985529216486895),
@@ -271,6 +275,17 @@ def test_registry_is_keyed_by_name() -> None:
     for name, entries in KNOWN.items():
         assert {entry.name for entry in entries} == {name}
         assert {entry.returns for entry in entries} <= {"int4", "int8"}
+
+
+def test_registry_tells_what_is_new() -> None:
+    """PostgreSQL 18 named some hashes that were the internals of hash indexes before."""
+    new = {
+        *("crc32", "crc32c", "hashbytea", "hashbyteaextended"),
+        *("hashbool", "hashboolextended", "hashdate", "hashdateextended"),
+        *("timestamptz_hash", "timestamptz_hash_extended"),
+    }
+    for name, entries in KNOWN.items():
+        assert {entry.since for entry in entries} == {18 if name in new else 0}
 
 
 def test_registry_is_closed() -> None:

@@ -61,8 +61,7 @@ async def touch(key: str) -> None: ...
 
 
 async def main() -> None:
-    coroutine = get_user_email("marko")
-    assert_type(coroutine, Coroutine[Any, Any, str | None])
+    coroutine: Coroutine[Any, Any, str | None] = get_user_email("marko")
     assert_type(await coroutine, str | None)
     assert_type(await get_user_email(username="marko"), str | None)
     assert_type(await list_users(), list[User])

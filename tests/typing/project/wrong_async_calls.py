@@ -13,7 +13,7 @@ async def main() -> None:
     get_user_email("marko").upper()  # expect-error
     users: list[User] = list_users(10)  # expect-error
     list(list_users(10))  # expect-error
-    get_user_email.plan("marko").sql  # expect-error
+    print(get_user_email.plan("marko").sql)  # expect-error
     router.execute("userdb", "select 1")[0]  # expect-error
     router.call("get_user_email", "marko")  # expect-error
     router.close()  # expect-error
@@ -24,10 +24,10 @@ async def main() -> None:
     await get_user_email.plan(5)  # expect-error
     await get_user_email.with_options(timeout="1")("marko")  # expect-error
     always: str = await get_user_email("marko")  # expect-error
-    (await list_users(10))[0].name  # expect-error
+    print((await list_users(10))[0].name)  # expect-error
 
     with AsyncRouter():  # expect-error
-        pass
+        print(email, users, always)
 
 
 @router.proxy(cluster="userdb", run_on="hashtext(username)")  # expect-error

@@ -23,7 +23,7 @@ functools.reduce(get_user_email, ["marko"])  # expect-error
 always: str = get_user_email("marko")  # expect-error
 get_user_email("marko").upper()  # expect-error
 number: int = list_users(10)  # expect-error
-list_users(10)[0].name  # expect-error
+print(list_users(10)[0].name)  # expect-error
 users: list[User] = get_user_email.plan("marko")  # expect-error
 
 
