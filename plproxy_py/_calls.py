@@ -169,11 +169,20 @@ class Conversations:
         self.cancels: dict[int, futures.Future[None]] = {}
 
     def hold(
-        self, sql: bytes, params: Sequence[bytes | None], connector: Connector
+        self,
+        sql: bytes,
+        params: Sequence[Sequence[bytes | None]],
+        connector: Connector,
     ) -> Steps[None]:
-        """Send to all partitions and read until all have answered, or time is up."""
+        """Send to all partitions and read until all have answered, or time is up.
+
+        ``params``: for each link, by position.
+        """
         stepper = Stepper(
-            [_wire.call_gen(link.pgconn, sql, params) for link in self.links],
+            [
+                _wire.call_gen(link.pgconn, sql, own)
+                for link, own in zip(self.links, params, strict=True)
+            ],
             [link.fileno for link in self.links],
             self.deadline,
             self._finished,

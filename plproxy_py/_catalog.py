@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from plproxy_py.compiler import compile_error, compile_function
 from plproxy_py.config import nearest
 from plproxy_py.errors import ConfigError, DeclarationError, SignatureError
-from plproxy_py.function import ProxyFunction, compile_error, compile_function
+from plproxy_py.function import ProxyFunction
 from plproxy_py.language.create import CreateFunction, read_functions
 from plproxy_py.language.parser import parse_body
 from plproxy_py.signature import Signature, parse_signature
@@ -24,14 +25,31 @@ class Catalog:
     def __init__(self, hashes: Mapping[str, Callable[..., Any]]) -> None:
         self.hashes = dict(hashes)
         self.functions: dict[str, ProxyFunction] = {}
+        self.homeless = False
+
+    def refuse_home(self) -> None:
+        """Say that there is no home database, for functions here and to come.
+
+        Raise the `UnsupportedError` of the first one that needs it.
+        """
+        self.homeless = True
+        for function in self.functions.values():
+            self._check_home(function)
+
+    def _check_home(self, function: ProxyFunction) -> None:
+        if self.homeless and function.needs_home is not None:
+            raise function.needs_home
 
     def add(self, function: ProxyFunction) -> None:
         """Declare a function, in place of an earlier one of its key."""
+        self._check_home(function)
         self.functions[function.signature.key] = function
 
     def define(self, text: str) -> list[ProxyFunction]:
         """Compile every function of a SQL text; declare all of them or none."""
         functions = [self._compile(found) for found in read_functions(text)]
+        for function in functions:
+            self._check_home(function)
         for function in functions:
             self.add(function)
         return functions

@@ -33,11 +33,12 @@ from plproxy_py.errors import (
 class Pool(_leases.Slots[Link]):
     """The connections to one target, under one session profile."""
 
-    __slots__ = ("session",)
+    __slots__ = ("forgotten", "session")
 
     def __init__(self, session: Session, size: int) -> None:
         super().__init__(size)
         self.session = session
+        self.forgotten = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,16 @@ class Pools:
                     self._pools[session] = Pool(session, self._size)
                 pools.append(self._pools[session])
         return Wired(config, tuple(pools))
+
+    def forget(self, wired: Wired) -> None:
+        """Close a cluster's idle links; those on loan are closed as they come back."""
+        with self._lock:
+            for pool in wired.pools:
+                self._pools.pop(pool.session, None)
+                pool.forgotten = True
+            idle = _leases.take_idle(wired.pools)
+        for link in idle:
+            link.close()
 
     def lend(
         self, wired: Wired, partitions: Sequence[int], deadline: float
@@ -196,16 +207,20 @@ class Pools:
     def release(self, lease: _leases.Lease[Link], kept: Sequence[Link | None]) -> None:
         """Give slots back and wake whoever was granted them."""
         with self._lock:
-            if self._drained is not None:
-                for link in kept:
-                    if link is not None:
-                        link.close()
-                kept = [None] * len(kept)
+            kept = list(kept)
+            for index, (link, pool) in enumerate(zip(kept, lease.pools, strict=True)):
+                if link is not None and not self._wanted(pool):
+                    link.close()
+                    kept[index] = None
             woken = _leases.release(lease, kept)
             self._note_drained()
         for waiting in woken:
             if waiting.wake is not None:
                 waiting.wake()
+
+    def _wanted(self, pool: _leases.Slots[Link]) -> bool:
+        forgotten = isinstance(pool, Pool) and pool.forgotten
+        return self._drained is None and not forgotten
 
     def _note_drained(self) -> None:
         if self._drained is None or self._drained.done():

@@ -18,10 +18,12 @@ import psycopg
 from psycopg.adapt import AdaptersMap
 
 from plproxy_py import _explain, _rows, sources
-from plproxy_py._calls import Conversations, Steps
+from plproxy_py._calls import Steps
 from plproxy_py._catalog import Catalog
+from plproxy_py._exchange import Exchange, Statement
 from plproxy_py._notices import Notice, log_notice
 from plproxy_py._pools import Pools, Wired
+from plproxy_py._routing import Routing
 from plproxy_py._waiting import INFINITE
 from plproxy_py.config import ClusterConfig, nearest
 from plproxy_py.errors import (
@@ -30,17 +32,16 @@ from plproxy_py.errors import (
     NoSuchCluster,
     ParseError,
     RoutingError,
+    SignatureError,
     placed,
 )
 from plproxy_py.function import Opaque, Plan, ProxyFunction
 from plproxy_py.language.body import RunAll, RunAny, RunNumber
-from plproxy_py.result import Answer
-from plproxy_py.tagging import RunOn, Tags, tag
+from plproxy_py.tagging import RunOn, tag
 
 if TYPE_CHECKING:
-    from psycopg.pq.abc import PGresult
+    pass
 
-SETTLE = 1.0
 REMEDY_TIMEOUT = 1.0
 
 
@@ -51,9 +52,11 @@ class RouterBase:
         self,
         clusters: Mapping[str, Any] | None = None,
         *,
+        home: str | None = None,
         hashes: Mapping[str, Callable[..., Any]] | None = None,
         pool_size: int = 8,
         max_waiting: int = 1000,
+        allow_connect: Sequence[str] | bool = (),
         application_name: str = "plproxy_py",
         on_notice: Callable[[Notice], None] | None = None,
     ) -> None:
@@ -62,11 +65,15 @@ class RouterBase:
         self.adapters = AdaptersMap(psycopg.adapters)
         self._catalog = Catalog(hashes or {})
         self._pools = Pools(self.adapters, pool_size, max_waiting, application_name)
-        self._on_notice = on_notice or log_notice
-        self._clusters: dict[str, Wired] | None = None
-        self._connects: dict[str, Wired] = {}
-        self._remedies: dict[str, str] = {}
+        self._exchange = Exchange(self._pools, on_notice or log_notice)
         self._pick = random.SystemRandom().randrange
+        self._routing = Routing(
+            self._pools, self._exchange, self.adapters, self._pick, allow_connect
+        )
+        if home is not None:
+            self._routing.home = self._pools.wire(sources.private_cluster(home))
+        self._clusters: dict[str, Wired] | None = None
+        self._remedies: dict[str, str] = {}
         if clusters is not None:
             self.configure(clusters)
 
@@ -92,6 +99,8 @@ class RouterBase:
             configs, functions = sources.from_mapping(source), tuple[Path, ...]()
         else:
             configs, functions = sources.from_file(Path(source))
+        if self._routing.home is None:
+            self._catalog.refuse_home()
         for file in functions:
             self._catalog.load(file)
         self._clusters = {
@@ -103,7 +112,8 @@ class RouterBase:
         """The configured clusters by name."""
         return {name: wired.config for name, wired in (self._clusters or {}).items()}
 
-    def _cluster(self, name: str) -> Wired:
+    def _cluster(self, name: str) -> Steps[Wired]:
+        yield from ()
         if self._clusters is None:
             raise ConfigError("this router has no configuration yet: call configure()")
         try:
@@ -114,42 +124,23 @@ class RouterBase:
                 cluster=name,
             ) from None
 
-    def _connect(self, connstr: str) -> Wired:
-        wired = self._connects.get(connstr)
-        if wired is None:
-            wired = self._pools.wire(sources.private_cluster(connstr))
-            self._connects[connstr] = wired
-        return wired
-
     # The course of a call
-
-    def _route(
-        self, function: ProxyFunction, normals: list[Any]
-    ) -> tuple[Wired, list[bytes | Opaque | None], Tags]:
-        try:
-            if function.connect is not None:
-                wired = self._connect(function.connect)
-            else:
-                wired = self._cluster(function.cluster_name(normals))
-            params = function.params(normals, wired.config.timezone)
-            tags = function.tag(normals, wired.config, self._pick)
-        except Error as error:
-            raise placed(error, function.label) from None
-        return wired, params, tags
 
     def _plan(
         self, function: ProxyFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Plan:
-        normals = function.arguments(args, kwargs)
-        wired, _, tags = self._route(function, normals)
+    ) -> Steps[Plan]:
+        routing = self._routing
+        normals = yield from routing.arguments(function, args, kwargs, INFINITE)
+        routed = yield from routing.route(function, normals, self._cluster, INFINITE)
+        config, tags = routed.wired.config, routed.tags
         return Plan(
             function.label,
-            wired.config.name,
+            config.name,
             function.query.sql.decode(),
             tuple(normals[index] for index in function.query.feeds),
             tags.partitions,
             tags.hashes,
-            tuple(wired.config.target(i).redacted for i in tags.partitions),
+            tuple(config.target(partition).redacted for partition in tags.partitions),
         )
 
     def _call(
@@ -160,34 +151,39 @@ class RouterBase:
         timeout: float | None = None,
     ) -> Steps[Any]:
         """One call of a function, as steps."""
-        started = time.monotonic()
-        normals = function.arguments(args, kwargs)
-        if function.strict and None in normals:
-            return [] if function.signature.setof else None
-        wired, params, tags = self._route(function, normals)
-        try:
-            sent = _rows.dump_params(params, self.adapters)
-        except TypeError as error:
-            raise TypeError(f"{function.label}: {error}") from None
-        timeout = next(
-            (t for t in (timeout, function.timeout, wired.config.query_timeout) if t),
-            INFINITE,
-        )
-        try:
-            rows = yield from self._ask(
-                wired,
-                tags.partitions,
-                function.query.sql,
-                sent,
-                function.answer,
-                started + timeout,
-                function.label,
+        answer = function.answer
+        if answer is None:
+            raise SignatureError(
+                f"{function.label} returns records: list their columns with returning()"
             )
-            return function.answer.collect(list(rows.values()))
+        started = time.monotonic()
+        timeout = timeout or function.timeout
+        deadline = started + (timeout or INFINITE)
+        normals = yield from self._routing.arguments(function, args, kwargs, deadline)
+        if function.strict and None in normals:
+            return [] if answer.setof else None
+        routed = yield from self._routing.route(
+            function, normals, self._cluster, deadline
+        )
+        config = routed.wired.config
+        if timeout is None:
+            deadline = started + (config.query_timeout or INFINITE)
+        statement = Statement(
+            function.label, function.query.sql, routed.params, deadline
+        )
+        partitions = routed.tags.partitions
+        try:
+            if not partitions:
+                answer.check_count(0)
+                return answer.collect(())
+            rows = yield from self._exchange.rows(
+                routed.wired, partitions, statement, answer
+            )
+            return answer.collect(list(rows.values()))
         except Error as error:
-            error.cluster = wired.config.name
+            error.cluster = config.name
             if error.sqlstate == "42883" and error.partition is not None:
-                hint = yield from self._remedy(function, wired, error.partition)
+                hint = yield from self._remedy(function, routed.wired, error.partition)
                 error.args = (f"{error}\nHINT: {hint}",)
             raise placed(error, function.label) from None
 
@@ -197,17 +193,15 @@ class RouterBase:
         """Ask the partition, once for each function, which declaration would fit."""
         key = function.signature.key
         if key not in self._remedies:
-            deadline = time.monotonic() + REMEDY_TIMEOUT
-            params = _explain.candidates_params(function)
+            statement = Statement(
+                function.label,
+                _explain.CANDIDATES,
+                [_explain.candidates_params(function)],
+                time.monotonic() + REMEDY_TIMEOUT,
+            )
             try:
-                rows = yield from self._ask(
-                    wired,
-                    (partition,),
-                    _explain.CANDIDATES,
-                    params,
-                    None,
-                    deadline,
-                    function.label,
+                rows = yield from self._exchange.rows(
+                    wired, (partition,), statement, None
                 )
             except Error as error:
                 return f"the partition's catalog could not be asked: {error}"
@@ -232,7 +226,7 @@ class RouterBase:
         timeout: float | None,
     ) -> Steps[dict[int, list[Any]]]:
         started = time.monotonic()
-        wired = self._cluster(cluster)
+        wired = yield from self._cluster(cluster)
         if run_on not in ("ALL", "ANY") and not isinstance(run_on, int):
             raise RoutingError("run_on is 'ALL', 'ANY' or a partition's number")
         where: RunOn = RunAll() if run_on == "ALL" else RunAny()
@@ -241,63 +235,9 @@ class RouterBase:
         tags = tag(where, (), wired.config, self._pick)
         values = [None if param is None else Opaque(param) for param in params]
         timeout = timeout or wired.config.query_timeout or INFINITE
-        return (
-            yield from self._ask(
-                wired,
-                tags.partitions,
-                sql.encode(),
-                _rows.dump_params(values, self.adapters),
-                None,
-                started + timeout,
-                "execute",
-            )
+        dumped = _rows.dump_params(values, self.adapters)
+        statement = Statement(
+            "execute", sql.encode(), [dumped] * len(tags.partitions), started + timeout
         )
-
-    def _ask(
-        self,
-        wired: Wired,
-        partitions: Sequence[int],
-        sql: bytes,
-        params: Sequence[bytes | None],
-        answer: Answer | None,
-        deadline: float,
-        label: str,
-    ) -> Steps[dict[int, list[Any]]]:
-        """Run one statement on the tagged partitions; return rows by partition.
-
-        ``answer`` None: whatever columns come, as `Row`. Raise the error of the first
-        partition that failed, in tag order, with the outcomes of all.
-        """
-        loan = yield from self._pools.lend(wired, partitions, deadline)
-        links = loan.links
-        labels = [wired.config.target(partition).label for partition in partitions]
-        talk = Conversations(links, partitions, deadline, SETTLE, label, labels)
-        try:
-            for link, partition in zip(links, partitions, strict=True):
-                link.notice = Notice.sink(self._on_notice, label, partition)
-            yield from talk.hold(sql, params, self._pools.connector)
-            return self._collect(talk, answer)
-        finally:
-            loan.give_back(filter(talk.reusable, range(len(links))), talk.close)
-
-    def _collect(
-        self, talk: Conversations, answer: Answer | None
-    ) -> dict[int, list[Any]]:
-        outcomes = talk.outcomes()
-        failed = talk.error(outcomes)
-        if failed is not None:
-            raise failed
-        results: list[PGresult] = [results[-1] for results in talk.results if results]
-        try:
-            if answer is not None:
-                answer.check_count(sum(result.ntuples for result in results))
-            rows = {}
-            for link, partition, result in zip(
-                talk.links, talk.partitions, results, strict=True
-            ):
-                rows[partition] = _rows.load_rows(link, result, answer)
-                outcomes[partition].rows.extend(rows[partition])
-        except Error as error:
-            error.sent, error.outcomes = True, outcomes
-            raise
+        rows = yield from self._exchange.rows(wired, tags.partitions, statement, None)
         return rows

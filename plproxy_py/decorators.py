@@ -18,12 +18,13 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from plproxy_py._calls import run, run_async
 from plproxy_py._catalog import Catalog
 from plproxy_py._router_base import RouterBase
+from plproxy_py.compiler import compile_error, compile_function, returning
 from plproxy_py.errors import DeclarationError, RoutingError, SignatureError
-from plproxy_py.function import Plan, ProxyFunction, compile_error, compile_function
+from plproxy_py.function import Plan, ProxyFunction
 from plproxy_py.hints import Hints, hinted_arguments, hinted_signature, read_hints
 from plproxy_py.language.body import Body
 from plproxy_py.language.parser import Keyword, parse_body, parse_statement
-from plproxy_py.signature import Signature, parse_signature
+from plproxy_py.signature import Signature, parse_columns, parse_signature
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -46,6 +47,13 @@ class ProxyCall(Protocol[P, R_co]):
     def with_options(self, *, timeout: float | None = None) -> ProxyCall[P, R_co]:
         """Return the same function with another ``timeout``, in seconds."""
 
+    def returning(self, columns: str, /) -> ProxyCall[P, Any]:
+        """Return the same function with the columns of its records listed.
+
+        ``columns``: ``"id integer, username text"``. Raise `SignatureError` if it is
+        no such list, or the function does not return ``[SETOF] record``.
+        """
+
 
 class AsyncProxyCall(Protocol[P, R_co]):
     """A proxy function of an `AsyncRouter`: awaited, and otherwise a `ProxyCall`."""
@@ -62,6 +70,13 @@ class AsyncProxyCall(Protocol[P, R_co]):
 
     def with_options(self, *, timeout: float | None = None) -> AsyncProxyCall[P, R_co]:
         """Return the same function with another ``timeout``, in seconds."""
+
+    def returning(self, columns: str, /) -> AsyncProxyCall[P, Any]:
+        """Return the same function with the columns of its records listed.
+
+        ``columns``: ``"id integer, username text"``. Raise `SignatureError` if it is
+        no such list, or the function does not return ``[SETOF] record``.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +107,17 @@ def bind_call(
         return run(router._call(function, args, kwargs, timeout))
 
     def plan(*args: Any, **kwargs: Any) -> Plan:
-        return router._plan(function, args, kwargs)
+        return run(router._plan(function, args, kwargs))
 
     def with_options(*, timeout: float | None = None) -> Any:
         return bind_call(router, function, timeout, wraps)
 
+    def with_columns(columns: str, /) -> Any:
+        listed = returning(function, parse_columns(columns))
+        return bind_call(router, listed, timeout, wraps)
+
     _dress(call, function, wraps)
+    call.returning = with_columns  # type: ignore[attr-defined]
     call.plan = plan  # type: ignore[attr-defined]
     call.with_options = with_options  # type: ignore[attr-defined]
     return call
@@ -115,12 +135,17 @@ def bind_async_call(
         return await run_async(router._call(function, args, kwargs, timeout))
 
     async def plan(*args: Any, **kwargs: Any) -> Plan:
-        return router._plan(function, args, kwargs)
+        return await run_async(router._plan(function, args, kwargs))
 
     def with_options(*, timeout: float | None = None) -> Any:
         return bind_async_call(router, function, timeout, wraps)
 
+    def with_columns(columns: str, /) -> Any:
+        listed = returning(function, parse_columns(columns))
+        return bind_async_call(router, listed, timeout, wraps)
+
     _dress(call, function, wraps)
+    call.returning = with_columns  # type: ignore[attr-defined]
     call.plan = plan  # type: ignore[attr-defined]
     call.with_options = with_options  # type: ignore[attr-defined]
     return call

@@ -142,8 +142,8 @@ class _Compiler:
     def _unsupported(self, reason: str = "") -> UnsupportedError:
         return UnsupportedError(
             f"{self.text.strip()} can't be computed here{reason and ': ' + reason}; "
-            "register a Python function of that name (hashes=), or use a known hash "
-            "over the arguments, like hashtext(arg::text)",
+            "register a Python function of that name (hashes=), or name the database "
+            "that has it (home=)",
             line=self.line,
             token=self.text.strip(),
         )

@@ -7,44 +7,17 @@ parameters to send. Does no I/O.
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from plproxy_py import values
-from plproxy_py.errors import (
-    DeclarationError,
-    Error,
-    ParseError,
-    RoutingError,
-    SignatureError,
-    UnsupportedError,
-    placed,
-)
-from plproxy_py.expression import HashFunction, compile_expression
-from plproxy_py.hints import Hints, hinted_answer
-from plproxy_py.language.body import (
-    ArgumentValue,
-    Body,
-    Expression,
-    Literal,
-    RunAll,
-)
-from plproxy_py.pgtypes import PgType
-from plproxy_py.query import RemoteQuery, automatic_query, explicit_query
-from plproxy_py.result import Answer, record_answer, scalar_answer
-from plproxy_py.signature import (
-    VOID,
-    Columns,
-    Dynamic,
-    Record,
-    Scalar,
-    Signature,
-    Void,
-)
-from plproxy_py.tagging import Cluster, Pick, RunHash, RunOn, Tags, tag
+from plproxy_py.errors import UnsupportedError
+from plproxy_py.language.body import Body
+from plproxy_py.query import RemoteQuery
+from plproxy_py.result import Answer
+from plproxy_py.signature import Signature
+from plproxy_py.tagging import Cluster, Pick, RunOn, Tags, tag, tag_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +31,10 @@ class Opaque:
 class Plan:
     """What a call would do, from ``.plan(…)``. Making it sends nothing.
 
-    ``params`` are normal forms in ``$n`` order, ``partitions`` in tag order, ``hashes``
-    signed ints before masking (empty where RUN ON needs none), ``connstrs`` redacted,
-    by position of ``partitions``.
+    ``params`` are normal forms in ``$n`` order, of the whole call: with SPLIT each
+    partition gets its own part of the arrays. ``partitions`` are in tag order,
+    ``hashes`` signed ints before masking (empty where RUN ON needs none), ``connstrs``
+    redacted, by position of ``partitions``.
     """
 
     function: str
@@ -72,26 +46,42 @@ class Plan:
     connstrs: tuple[str, ...]
 
 
+Named = str | Callable[[Sequence[Any]], Any] | RemoteQuery | None
+"""A cluster's name or a connect string: itself, computed here, or asked at home."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeDefault:
+    """A DEFAULT that is no constant: SQL for the home database."""
+
+    sql: str
+
+
 @dataclass(frozen=True, slots=True)
 class ProxyFunction:
     """A compiled function.
 
-    ``cluster``: a name, or a closure over normal forms that gives one.
-    ``connect``: a connect string, in place of a cluster. ``defaults``: by position,
-    Python values. ``strict``: a NULL argument gives NULL, or no rows, without a call.
+    ``cluster``: a name, a closure over normal forms that gives one, or the home
+    database's query for it. ``connect``: a connect string in place of a cluster, in the
+    same three ways. ``split``: indexes of split arguments. ``defaults``: by position,
+    Python values or `HomeDefault`. ``strict``: a NULL argument gives NULL, or no rows,
+    without a call. ``answer`` None: a dynamic record before
+    its columns are listed. ``needs_home``: why it can't do without a home database.
     ``timeout``: float seconds or None.
     """
 
     signature: Signature
     query: RemoteQuery
-    answer: Answer
+    answer: Answer | None
     run_on: RunOn
-    cluster: str | Callable[[Sequence[Any]], Any] | None
-    connect: str | None
+    cluster: Named
+    connect: Named
+    split: tuple[int, ...] | None
     names: tuple[str | None, ...]
     defaults: Mapping[int, Any]
     body: Body
     strict: bool = False
+    needs_home: UnsupportedError | None = None
     timeout: float | None = None
     label: str = field(init=False)
     _codecs: tuple[values.Codec | None, ...] = field(init=False, repr=False)
@@ -109,23 +99,30 @@ class ProxyFunction:
 
         Raise TypeError or ValueError, naming function and argument.
         """
-        if kwargs or len(args) != len(self.names):
-            args = self._bind(args, dict(kwargs))
-        normals = list(args)
+        return self.normals(self.bind(args, kwargs))
+
+    def normals(self, bound: Sequence[Any]) -> list[Any]:
+        """Return the normal forms of bound arguments, as `arguments` does."""
+        normals = list(bound)
         for index, codec in enumerate(self._codecs):
             value = normals[index]
             if value is None:
                 continue
             try:
                 if codec is None:
-                    normals[index] = values.opaque(value)
+                    is_array = self.signature.inputs[index].type.is_array
+                    normals[index] = values.opaque(value, is_array)
                 else:
                     normals[index] = codec.normal(value)
             except (TypeError, ValueError) as error:
                 raise self._misfit(index, error) from None
         return normals
 
-    def _bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+        """Return the arguments by position, defaults filled in. Raise TypeError."""
+        if not kwargs and len(args) == len(self.names):
+            return args
+        kwargs = dict(kwargs)
         if len(args) > len(self.names):
             raise TypeError(
                 f"{self.label} takes {len(self.names)} arguments, {len(args)} were "
@@ -154,36 +151,36 @@ class ProxyFunction:
         type = self.signature.inputs[index].type.cast
         return kind(f"{self.label}: argument {self._name(index)} ({type}): {error}")
 
-    def cluster_name(self, normals: Sequence[Any]) -> str:
-        """Return the cluster's name. Raise `RoutingError` if it is none."""
-        if isinstance(self.cluster, str):
-            return self.cluster
-        assert self.cluster is not None
-        name = self.cluster(normals)
-        if not isinstance(name, str):
-            raise RoutingError(
-                f"CLUSTER must give a cluster's name, it gave {type(name).__name__}"
-            )
-        return name
-
-    def tag(self, normals: Sequence[Any], cluster: Cluster, pick: Pick) -> Tags:
+    def tag(
+        self,
+        normals: Sequence[Any],
+        cluster: Cluster,
+        pick: Pick,
+        from_home: Any = None,
+    ) -> Tags:
         """Return the tagged partitions. Raise `RoutingError`."""
-        return tag(self.run_on, normals, cluster, pick)
+        if self.split:
+            return tag_split(self.run_on, normals, self.split, cluster, pick, from_home)
+        return tag(self.run_on, normals, cluster, pick, from_home)
 
-    def params(
-        self, normals: list[Any], timezone: str | None
-    ) -> list[bytes | Opaque | None]:
-        """Return what is sent for ``$1…``.
+    def place(self, normals: list[Any], timezone: str | None) -> None:
+        """Place naive datetimes for timestamptz in ``timezone``.
 
-        Naive datetimes for timestamptz are placed in ``timezone``, in ``normals`` too,
-        so that what is hashed is what is sent.
+        Done once the cluster is known, so that what is hashed is what is sent.
         """
         for index in self._zoned:
             try:
                 normals[index] = values.localized(normals[index], timezone)
             except ValueError as error:
                 raise self._misfit(index, error) from None
-        return [self._param(index, normals[index]) for index in self.query.feeds]
+
+    def params(
+        self, normals: Sequence[Any], feeds: Sequence[int] | None = None
+    ) -> list[bytes | Opaque | None]:
+        """Return what is sent for ``$1…`` of the function's query, or of ``feeds``."""
+        if feeds is None:
+            feeds = self.query.feeds
+        return [self._param(index, normals[index]) for index in feeds]
 
     def _param(self, index: int, normal: Any) -> bytes | Opaque | None:
         if normal is None:
@@ -197,189 +194,3 @@ class ProxyFunction:
         except (TypeError, ValueError) as error:
             raise self._misfit(index, error) from None
         return Opaque(normal)
-
-
-def compile_function(
-    signature: Signature,
-    body: Body,
-    *,
-    registered: Mapping[str, HashFunction],
-    hints: Hints | None = None,
-    run_on: Callable[..., Any] | None = None,
-    cluster: Callable[..., Any] | None = None,
-    strict: bool = False,
-    timeout: float | None = None,
-) -> ProxyFunction:
-    """Compile a function.
-
-    ``run_on`` and ``cluster`` are Python callables that stand for the body's own.
-    Raise a `DeclarationError` that names the function and, for what stands in the
-    body, its line.
-    """
-    try:
-        function = _compile(signature, body, registered, hints, run_on, cluster)
-    except DeclarationError as error:
-        raise compile_error(error, signature.label) from None
-    return dataclasses.replace(function, strict=strict, timeout=timeout)
-
-
-def compile_error(error: DeclarationError, label: str) -> Error:
-    """Write an error as PL/Proxy does, with the line where there is one."""
-    if error.function is None and error.line is not None:
-        error.args = (f"Compile error at line {error.line}: {error}",)
-    return placed(error, label, "PL/Proxy function ")
-
-
-def _compile(
-    signature: Signature,
-    body: Body,
-    registered: Mapping[str, HashFunction],
-    hints: Hints | None,
-    run_on: Callable[..., Any] | None,
-    cluster: Callable[..., Any] | None,
-) -> ProxyFunction:
-    types = [argument.type for argument in signature.inputs]
-    if body.split is not None:
-        raise UnsupportedError("SPLIT can't be executed yet")
-    if isinstance(body.run_on, RunAll) and not signature.setof:
-        raise ParseError("RUN ON ALL needs a set-returning function")
-    columns = _columns(signature, hints)
-    answer = _answer(signature, columns, hints)
-    if body.select is not None:
-        query = explicit_query(body.select, types)
-    else:
-        query = automatic_query(signature, columns, body.target)
-    if hints is None:
-        names = tuple(argument.name for argument in signature.inputs)
-        defaults = _defaults(signature)
-    else:
-        names, defaults = hints.names, dict(hints.defaults)
-    return ProxyFunction(
-        signature,
-        query,
-        answer,
-        _run_on(body, types, registered, signature.setof, run_on),
-        None
-        if body.connect is not None
-        else _cluster(body, types, registered, cluster),
-        _connect(body),
-        names,
-        defaults,
-        body,
-    )
-
-
-def _columns(signature: Signature, hints: Hints | None) -> Columns | PgType:
-    """Return a record's columns, or the one type of a scalar or void."""
-    match signature.shape(hints.returns.fields if hints else ()):
-        case Record(columns):
-            return columns
-        case Scalar(type):
-            return type
-        case Void():
-            return VOID
-        case Dynamic():
-            raise UnsupportedError(
-                "a result of type record needs its columns: declare OUT arguments or "
-                "RETURNS TABLE"
-            )
-
-
-def _answer(
-    signature: Signature, columns: Columns | PgType, hints: Hints | None
-) -> Answer:
-    if hints is None:
-        if isinstance(columns, PgType):
-            return scalar_answer(columns, setof=signature.setof)
-        return record_answer(columns, setof=signature.setof)
-    if len(hints.names) != len(signature.inputs):
-        raise SignatureError(
-            f"the Python function has {len(hints.names)} parameters, the signature "
-            f"{len(signature.inputs)}"
-        )
-    if hints.returns.setof != signature.setof:
-        raise SignatureError(
-            "a list as return hint and SETOF in the signature go together"
-        )
-    return hinted_answer(hints.returns, columns)
-
-
-def _run_on(
-    body: Body,
-    types: Sequence[PgType],
-    registered: Mapping[str, HashFunction],
-    setof: bool,
-    function: Callable[..., Any] | None,
-) -> RunOn:
-    if function is not None:
-        return RunHash(lambda normals: function(*normals), setof)
-    run_on = body.run_on
-    if isinstance(run_on, ArgumentValue):
-        index = run_on.index
-        if types[index].cast not in ("int2", "int4", "int8"):
-            raise SignatureError(
-                f"RUN ON takes a hash of type int2, int4 or int8, not {types[index]}",
-                line=run_on.line,
-            )
-        return RunHash(lambda normals: normals[index], setof)
-    if isinstance(run_on, Expression):
-        computed = compile_expression(run_on, types, registered)
-        if computed.type not in (None, "int2", "int4", "int8"):
-            raise SignatureError(
-                f"RUN ON takes a hash of type int2, int4 or int8, not {computed.type}",
-                line=run_on.line,
-            )
-        return RunHash(computed.value, setof)
-    return run_on
-
-
-def _cluster(
-    body: Body,
-    types: Sequence[PgType],
-    registered: Mapping[str, HashFunction],
-    function: Callable[..., Any] | None,
-) -> str | Callable[[Sequence[Any]], Any]:
-    if function is not None:
-        return lambda normals: function(*normals)
-    if isinstance(body.cluster, Literal):
-        return body.cluster.value
-    assert body.cluster is not None
-    return compile_expression(body.cluster, types, registered).value
-
-
-def _connect(body: Body) -> str | None:
-    if body.connect is None:
-        return None
-    if isinstance(body.connect, Literal):
-        return body.connect.value
-    raise UnsupportedError(
-        "CONNECT from an argument or a function can't be executed yet",
-        line=body.connect.line,
-    )
-
-
-_CONSTANT = re.compile(
-    r"""\s*(?:
-        (?P<number>[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)
-      | '(?P<string>(?:[^']|'')*)'
-      | (?P<word>null|true|false)
-    )\s*(?:::\s*[\w .\[\]"]+(?:\([0-9, ]*\))?\s*)?""",
-    re.VERBOSE | re.IGNORECASE,
-)
-
-
-def _defaults(signature: Signature) -> dict[int, Any]:
-    """Return the DEFAULTs that are constants; others must be given by the caller."""
-    defaults: dict[int, Any] = {}
-    for index, argument in enumerate(signature.inputs):
-        match = _CONSTANT.fullmatch(argument.default or "")
-        if match is None or (argument.type.is_array and match["string"]):
-            continue
-        if match["string"] is not None:
-            defaults[index] = match["string"].replace("''", "'")
-        else:
-            word = match["word"]
-            defaults[index] = None if word and word.lower() == "null" else match[1]
-            if word and word.lower() != "null":
-                defaults[index] = word
-    return defaults

@@ -46,6 +46,17 @@ def automatic_query(
     return RemoteQuery(sql.encode(), tuple(range(len(signature.inputs))))
 
 
+def dynamic_query(
+    signature: Signature, columns: Columns, target: str | None = None
+) -> RemoteQuery:
+    """Return the query of a function that returns ``record``, its columns listed."""
+    plain = automatic_query(signature, columns, target)
+    listed = ", ".join(
+        f"{quote_identifier(name)} {type.declared}" for name, type in columns
+    )
+    return RemoteQuery(plain.sql + f" AS ({listed})".encode(), plain.feeds)
+
+
 def explicit_query(select: Expression, types: Sequence[PgType]) -> RemoteQuery:
     """Return a SELECT statement of the body, its arguments numbered as they appear."""
     feeds: dict[int, int] = {}
@@ -55,4 +66,38 @@ def explicit_query(select: Expression, types: Sequence[PgType]) -> RemoteQuery:
         return f"${number}::{types[index].cast}"
 
     sql = select.sql(placeholder)
+    return RemoteQuery(sql.encode(), tuple(feeds))
+
+
+def home_query(
+    prefix: str, expression: Expression, types: Sequence[PgType]
+) -> RemoteQuery:
+    """Return ``prefix`` and an expression, to be asked at home."""
+    query = explicit_query(expression, types)
+    return RemoteQuery(prefix.encode() + query.sql, query.feeds)
+
+
+def home_split_query(
+    expression: Expression, types: Sequence[PgType], split: Sequence[int]
+) -> RemoteQuery:
+    """Return the query that hashes all elements of split arrays in one round trip.
+
+    Its rows are (row number from 1, hash) in order; split arguments stand for their
+    elements inside the expression.
+    """
+    feeds: dict[int, int] = {index: n for n, index in enumerate(split, 1)}
+
+    def placeholder(index: int) -> str:
+        if index in split:
+            return f"a.e{index}"
+        number = feeds.setdefault(index, len(feeds) + 1)
+        return f"${number}::{types[index].cast}"
+
+    call = expression.sql(placeholder)
+    arrays = ", ".join(f"${feeds[index]}::{types[index].cast}" for index in split)
+    names = ", ".join(f"e{index}" for index in split)
+    sql = (
+        f"SELECT a.n, q.* FROM unnest({arrays}) WITH ORDINALITY AS a ({names}, n), "
+        f"LATERAL (SELECT * FROM {call}) AS q ORDER BY a.n"
+    )
     return RemoteQuery(sql.encode(), tuple(feeds))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from plproxy_py.errors import RoutingError
 from plproxy_py.language.body import RunAll, RunAny, RunNumber
+from plproxy_py.query import RemoteQuery
 
 Pick = Callable[[int], int]
 """Return one of range(n), each as likely as the next."""
@@ -37,22 +38,45 @@ class RunHash:
     setof: bool
 
 
-RunOn = RunAll | RunAny | RunNumber | RunHash
+@dataclass(frozen=True, slots=True)
+class RunHome:
+    """Hashes come from home: by ``query``, or ``split_query`` for all rows of SPLIT."""
+
+    query: RemoteQuery
+    split_query: RemoteQuery | None
+    setof: bool
+
+
+RunOn = RunAll | RunAny | RunNumber | RunHash | RunHome
 
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """``partitions`` in tag order, each target once; ``hashes`` as they came."""
+    """``partitions`` in tag order, each target once; ``hashes`` as they came.
+
+    ``arguments``: with SPLIT, the whole argument list of each partition.
+    """
 
     partitions: tuple[int, ...]
     hashes: tuple[int, ...] = ()
+    arguments: tuple[list[Any], ...] | None = None
 
 
-def tag(run_on: RunOn, args: Sequence[Any], cluster: Cluster, pick: Pick) -> Tags:
-    """Return the tagged partitions. Raise `RoutingError` before anything is sent."""
+def tag(
+    run_on: RunOn,
+    args: Sequence[Any],
+    cluster: Cluster,
+    pick: Pick,
+    from_home: Any = None,
+) -> Tags:
+    """Return the tagged partitions. Raise `RoutingError` before anything is sent.
+
+    ``from_home``: what the home database gave for `RunHome`, a list of hashes.
+    """
     match run_on:
-        case RunHash():
-            hashes = hashes_of(run_on.hash(args), run_on.setof)
+        case RunHash() | RunHome():
+            given = run_on.hash(args) if isinstance(run_on, RunHash) else from_home
+            hashes = hashes_of(given, run_on.setof)
             if len(hashes) == 1:
                 return Tags((cluster.partition_of(hashes[0]),), hashes)
             return Tags(_once(map(cluster.partition_of, hashes), cluster), hashes)
@@ -67,6 +91,62 @@ def tag(run_on: RunOn, args: Sequence[Any], cluster: Cluster, pick: Pick) -> Tag
                     f"{cluster.part_count}"
                 )
             return Tags((number,))
+
+
+def split_length(args: Sequence[Any], split: Sequence[int]) -> int:
+    """Return how many rows the split arrays hold, 0 for NULL and empty ones.
+
+    Raise `RoutingError` for several dimensions or different lengths.
+    """
+    length: int | None = None
+    for index in split:
+        array = args[index]
+        if array is not None and not isinstance(array, list):
+            raise RoutingError(f"argument ${index + 1} is split: pass a list")
+        if array and isinstance(array[0], list):
+            raise RoutingError("multi-dimensional arrays can't be split")
+        if length is None:
+            length = len(array or ())
+        elif length != len(array or ()):
+            raise RoutingError("split arrays must be of identical lengths")
+    return length or 0
+
+
+def tag_split(
+    run_on: RunOn,
+    args: Sequence[Any],
+    split: Sequence[int],
+    cluster: Cluster,
+    pick: Pick,
+    from_home: Sequence[Any] | None = None,
+) -> Tags:
+    """Tag each row of the split arrays, and give each partition its own arrays.
+
+    Rows keep their order, NULLs their place; partitions come in the order of their
+    first row. ``from_home``: what the home database gave for each row.
+    """
+    row = list(args)
+    hashes: list[int] = []
+    first: dict[Hashable, int] = {}
+    parts: dict[int, list[list[Any]]] = {}
+    for number in range(split_length(args, split)):
+        for index in split:
+            row[index] = args[index][number]
+        tags = tag(run_on, row, cluster, pick, from_home and from_home[number])
+        hashes += tags.hashes
+        for partition in tags.partitions:
+            partition = first.setdefault(cluster.target(partition), partition)
+            if partition not in parts:
+                parts[partition] = [[] for _ in split]
+            for array, index in zip(parts[partition], split, strict=True):
+                array.append(row[index])
+    arguments = []
+    for arrays in parts.values():
+        own = list(args)
+        for index, array in zip(split, arrays, strict=True):
+            own[index] = array
+        arguments.append(own)
+    return Tags(tuple(parts), tuple(hashes), tuple(arguments))
 
 
 def hashes_of(value: Any, setof: bool) -> tuple[int, ...]:

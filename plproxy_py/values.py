@@ -13,6 +13,7 @@ ValueError raised here.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import operator
@@ -45,9 +46,20 @@ def codec(type: PgType) -> Codec | None:
     return Codec(_array_normal(type, base.normal), _array_text(base.text))
 
 
-def opaque(value: object) -> object:
-    """Return the value for a type without a codec; a str is checked for NUL."""
-    return _plain_str(value) if isinstance(value, str) else value
+def opaque(value: Any, is_array: bool = False) -> Any:
+    """Return the value for a type without a codec; a str is checked for NUL.
+
+    A dataclass becomes the tuple of its fields, which adapters dump as a composite, a
+    tuple for an array type a list.
+    """
+    if isinstance(value, str):
+        return _plain_str(value)
+    if is_array and isinstance(value, (list, tuple)):
+        return [opaque(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return tuple(opaque(getattr(value, field.name)) for field in fields)
+    return value
 
 
 def wire(text: str) -> bytes:

@@ -1,0 +1,231 @@
+"""From arguments to tagged partitions, with the home database's help where needed.
+
+RUN ON, CLUSTER, CONNECT and DEFAULT expressions that Python can't compute are asked at
+home, as PL/Proxy asks them of the proxy database: in its own transaction, so that only
+committed data counts. A CONNECT string that came from data must be allowed.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from psycopg.adapt import AdaptersMap
+
+from plproxy_py import _rows
+from plproxy_py._calls import Conversations, Steps
+from plproxy_py._exchange import Exchange, Statement, results_of
+from plproxy_py._pools import Pools, Wired
+from plproxy_py.config import Target
+from plproxy_py.errors import ConfigError, Error, RoutingError, placed
+from plproxy_py.function import HomeDefault, Named, ProxyFunction
+from plproxy_py.query import RemoteQuery
+from plproxy_py.sources import private_cluster
+from plproxy_py.tagging import Pick, RunHome, Tags, split_length
+
+INT_OIDS = {20, 21, 23}
+TEXT_OID = 25
+
+# CONNECT strings that come from data: as many pools as are kept.
+MOST_CONNECTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Where a call goes, and with which parameters, for each tagged partition."""
+
+    wired: Wired
+    tags: Tags
+    params: Sequence[Sequence[bytes | None]]
+
+
+class Routing:
+    """Resolves clusters, connect strings and hashes."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        exchange: Exchange,
+        adapters: AdaptersMap,
+        pick: Pick,
+        allow_connect: Sequence[str] | bool,
+    ) -> None:
+        self.home: Wired | None = None
+        self._pools = pools
+        self._exchange = exchange
+        self._adapters = adapters
+        self._pick = pick
+        self._allow_connect = allow_connect
+        self._connects: dict[str, Wired] = {}
+
+    def arguments(
+        self,
+        function: ProxyFunction,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        deadline: float,
+    ) -> Steps[list[Any]]:
+        """Return the arguments' normal forms, with DEFAULTs filled in."""
+        bound = list(function.bind(args, kwargs))
+        for index, value in enumerate(bound):
+            if isinstance(value, HomeDefault):
+                rows = yield from self._ask(
+                    function, RemoteQuery(value.sql.encode(), ()), (), deadline
+                )
+                bound[index] = rows[0][0]
+        return function.normals(bound)
+
+    def route(
+        self,
+        function: ProxyFunction,
+        normals: list[Any],
+        cluster: Callable[[str], Steps[Wired]],
+        deadline: float,
+    ) -> Steps[Routed]:
+        """Return where the call goes. Raise before anything is sent."""
+        try:
+            if function.connect is not None:
+                connstr = yield from self._named(
+                    "CONNECT", function, function.connect, normals, deadline
+                )
+                wired = self._connect(connstr, function.connect)
+            else:
+                name = yield from self._named(
+                    "CLUSTER", function, function.cluster, normals, deadline
+                )
+                wired = yield from cluster(name)
+            function.place(normals, wired.config.timezone)
+            hashes = None
+            if isinstance(function.run_on, RunHome):
+                hashes = yield from self._hashes(
+                    function, function.run_on, normals, deadline
+                )
+            tags = function.tag(normals, wired.config, self._pick, hashes)
+        except Error as error:
+            raise placed(error, function.label) from None
+        if tags.arguments is None:
+            params = [self._dump(function, function.params(normals))]
+            params *= len(tags.partitions)
+        else:
+            params = [
+                self._dump(function, function.params(own)) for own in tags.arguments
+            ]
+        return Routed(wired, tags, params)
+
+    def _dump(
+        self, function: ProxyFunction, params: Sequence[Any]
+    ) -> Sequence[bytes | None]:
+        try:
+            return _rows.dump_params(params, self._adapters)
+        except TypeError as error:
+            raise TypeError(f"{function.label}: {error}") from None
+
+    def _named(
+        self,
+        keyword: str,
+        function: ProxyFunction,
+        named: Named,
+        normals: Sequence[Any],
+        deadline: float,
+    ) -> Steps[str]:
+        if isinstance(named, str):
+            return named
+        if isinstance(named, RemoteQuery):
+            rows = yield from self._ask(function, named, normals, deadline, {TEXT_OID})
+            if len(rows) != 1:
+                raise RoutingError(f"{keyword} takes one row, {len(rows)} came")
+            value = rows[0][0]
+        else:
+            assert named is not None
+            value = named(normals)
+        if not isinstance(value, str):
+            given = "NULL" if value is None else type(value).__name__
+            raise RoutingError(f"{keyword} takes a text, it got {given}")
+        return value
+
+    def _connect(self, connstr: str, named: Named) -> Wired:
+        wired = self._connects.pop(connstr, None)
+        if wired is None:
+            config = private_cluster(connstr)
+            if not isinstance(named, str):
+                self._check_allowed(config.target(0))
+            wired = self._pools.wire(config)
+        self._connects[connstr] = wired  # the latest stands last
+        if len(self._connects) > MOST_CONNECTS:
+            self._pools.forget(self._connects.pop(next(iter(self._connects))))
+        return wired
+
+    def _check_allowed(self, target: Target) -> None:
+        if self._allow_connect is True:
+            return
+        parameters = dict(target.parameters)
+        given = parameters.get("hostaddr") or parameters.get("host", "")
+        patterns = self._allow_connect or ()
+        for host in given.split(","):
+            if not any(fnmatch.fnmatchcase(host, pattern) for pattern in patterns):
+                raise ConfigError(
+                    f"CONNECT from data may not reach host {host!r}: name it in "
+                    "allow_connect=",
+                    sqlstate="42501",
+                )
+
+    def _hashes(
+        self,
+        function: ProxyFunction,
+        run_on: RunHome,
+        normals: Sequence[Any],
+        deadline: float,
+    ) -> Steps[list[Any]]:
+        """Return the hashes that the home database gives, for each row with SPLIT."""
+        if not function.split:
+            rows = yield from self._ask(
+                function, run_on.query, normals, deadline, INT_OIDS
+            )
+            return [row[0] for row in rows]
+        length = split_length(normals, function.split)
+        if length == 0:
+            return []
+        assert run_on.split_query is not None
+        rows = yield from self._ask(
+            function, run_on.split_query, normals, deadline, INT_OIDS, column=1
+        )
+        hashes: list[Any] = [[] for _ in range(length)]
+        for number, group in groupby(rows, itemgetter(0)):
+            hashes[number - 1] = [row[1] for row in group]
+        return hashes
+
+    def _ask(
+        self,
+        function: ProxyFunction,
+        query: RemoteQuery,
+        normals: Sequence[Any],
+        deadline: float,
+        oids: set[int] | None = None,
+        column: int = 0,
+    ) -> Steps[list[Any]]:
+        """Ask the home database; ``oids``: the types that ``column`` may have."""
+        if self.home is None:
+            assert function.needs_home is not None
+            raise function.needs_home
+        params = self._dump(function, function.params(normals, query.feeds))
+        statement = Statement(function.label, query.sql, [params], deadline)
+
+        def read(talk: Conversations) -> list[Any]:
+            (result,) = results_of(talk)
+            if oids and result.nfields and result.ftype(column) not in oids:
+                if result.ntuples and result.get_value(0, column) is None:
+                    raise RoutingError("the hash is NULL")
+                wanted = "text" if TEXT_OID in oids else "int2, int4 or int8"
+                raise RoutingError(f"an expression of type {wanted} is needed")
+            return _rows.load_rows(talk.links[0], result, None)
+
+        try:
+            return (yield from self._exchange.run(self.home, (0,), statement, read))
+        except Error as error:
+            # Nothing went to a partition: the whole call may be repeated.
+            error.partition, error.sent, error.outcomes = None, False, {}
+            raise

@@ -1,0 +1,303 @@
+"""Signature and body → `ProxyFunction`: all that is decided once.
+
+Holds PL/Proxy's rules that need signature and body together, and decides for each
+expression of RUN ON, CLUSTER and CONNECT whether it is computed here or at home.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from plproxy_py.errors import (
+    DeclarationError,
+    Error,
+    ParseError,
+    SignatureError,
+    UnsupportedError,
+    placed,
+)
+from plproxy_py.expression import HashFunction, compile_expression
+from plproxy_py.function import HomeDefault, Named, ProxyFunction
+from plproxy_py.hints import Hints, hinted_answer
+from plproxy_py.language.body import (
+    ArgumentValue,
+    Body,
+    Expression,
+    Literal,
+    RunAll,
+)
+from plproxy_py.language.body import RunOn as RunOnText
+from plproxy_py.pgtypes import PgType
+from plproxy_py.query import (
+    automatic_query,
+    dynamic_query,
+    explicit_query,
+    home_query,
+    home_split_query,
+)
+from plproxy_py.result import Answer, record_answer, scalar_answer
+from plproxy_py.signature import (
+    VOID,
+    Columns,
+    Dynamic,
+    Record,
+    Scalar,
+    Signature,
+    Void,
+)
+from plproxy_py.tagging import RunHash, RunHome, RunOn
+
+INTEGERS = ("int2", "int4", "int8")
+
+
+def compile_function(
+    signature: Signature,
+    body: Body,
+    *,
+    registered: Mapping[str, HashFunction],
+    hints: Hints | None = None,
+    run_on: Callable[..., Any] | None = None,
+    cluster: Callable[..., Any] | None = None,
+    strict: bool = False,
+    timeout: float | None = None,
+) -> ProxyFunction:
+    """Compile a function.
+
+    ``run_on`` and ``cluster`` are Python callables that stand for the body's own.
+    Raise a `DeclarationError` that names the function and, for what stands in the
+    body, its line.
+    """
+    try:
+        function = _compile(signature, body, registered, hints, run_on, cluster)
+    except DeclarationError as error:
+        raise compile_error(error, signature.label) from None
+    if function.needs_home is not None:
+        compile_error(function.needs_home, signature.label)
+    return dataclasses.replace(function, strict=strict, timeout=timeout)
+
+
+def compile_error(error: DeclarationError, label: str) -> Error:
+    """Write an error as PL/Proxy does, with the line where there is one."""
+    if error.function is None and error.line is not None:
+        error.args = (f"Compile error at line {error.line}: {error}",)
+    return placed(error, label, "PL/Proxy function ")
+
+
+def _compile(
+    signature: Signature,
+    body: Body,
+    registered: Mapping[str, HashFunction],
+    hints: Hints | None,
+    run_on: Callable[..., Any] | None,
+    cluster: Callable[..., Any] | None,
+) -> ProxyFunction:
+    types = [argument.type for argument in signature.inputs]
+    if isinstance(body.run_on, RunAll) and not signature.setof:
+        raise ParseError("RUN ON ALL needs a set-returning function")
+    columns = _columns(signature, hints)
+    if body.select is not None:
+        if columns is None:
+            raise UnsupportedError("SELECT can't be used with dynamic records")
+        query = explicit_query(body.select, types)
+    else:
+        # A dynamic record has no query until `returning` lists its columns.
+        query = automatic_query(signature, columns or VOID, body.target)
+    if hints is None:
+        names = tuple(argument.name for argument in signature.inputs)
+        defaults = _defaults(signature)
+    else:
+        names, defaults = hints.names, dict(hints.defaults)
+    expressions = _Expressions(types, registered, body.split or ())
+    return ProxyFunction(
+        signature,
+        query,
+        None if columns is None else _answer(signature, columns, hints),
+        _given(run_on, signature) or expressions.run_on(body.run_on, signature.setof),
+        _call_on(cluster) if cluster else expressions.named("CLUSTER", body.cluster),
+        expressions.named("CONNECT", body.connect),
+        body.split,
+        names,
+        defaults,
+        body,
+        needs_home=expressions.needs_home,
+    )
+
+
+def returning(function: ProxyFunction, columns: Columns) -> ProxyFunction:
+    """Return a function of dynamic records with its columns listed.
+
+    Raise `SignatureError` for a function whose columns are declared.
+    """
+    if function.answer is not None:
+        raise SignatureError(
+            f"{function.label}: the columns are declared; returning() is for RETURNS "
+            "[SETOF] record"
+        )
+    signature = function.signature
+    return dataclasses.replace(
+        function,
+        query=dynamic_query(signature, columns, function.body.target),
+        answer=record_answer(columns, setof=signature.setof),
+    )
+
+
+def _columns(signature: Signature, hints: Hints | None) -> Columns | PgType | None:
+    """Return a record's columns, the type of a scalar or void, None if dynamic."""
+    match signature.shape(hints.returns.fields if hints else ()):
+        case Record(columns):
+            return columns
+        case Scalar(type):
+            return type
+        case Void():
+            return VOID
+        case Dynamic():
+            return None
+
+
+def _answer(
+    signature: Signature, columns: Columns | PgType, hints: Hints | None
+) -> Answer:
+    if hints is None:
+        if isinstance(columns, PgType):
+            return scalar_answer(columns, setof=signature.setof)
+        return record_answer(columns, setof=signature.setof)
+    if len(hints.names) != len(signature.inputs):
+        raise SignatureError(
+            f"the Python function has {len(hints.names)} parameters, the signature "
+            f"{len(signature.inputs)}"
+        )
+    if hints.returns.setof != signature.setof:
+        raise SignatureError(
+            "a list as return hint and SETOF in the signature go together"
+        )
+    return hinted_answer(hints.returns, columns)
+
+
+def _call_on(function: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
+    return lambda normals: function(*normals)
+
+
+def _given(function: Callable[..., Any] | None, signature: Signature) -> RunOn | None:
+    return None if function is None else RunHash(_call_on(function), signature.setof)
+
+
+class _Expressions:
+    """The three ways to a value: Python, re-stated here, or the home database.
+
+    ``needs_home`` keeps why the first two failed, where one did.
+    """
+
+    def __init__(
+        self,
+        types: Sequence[PgType],
+        registered: Mapping[str, HashFunction],
+        split: Sequence[int],
+    ) -> None:
+        self.types = types
+        self.split = split
+        # RUN ON sees split arrays as their elements, CLUSTER and CONNECT whole.
+        self.row_types = [
+            type.element if index in split else type for index, type in enumerate(types)
+        ]
+        self.registered = registered
+        self.needs_home: UnsupportedError | None = None
+
+    def run_on(self, run_on: RunOnText, setof: bool) -> RunOn:
+        if isinstance(run_on, ArgumentValue):
+            return self._argument(run_on, setof)
+        if not isinstance(run_on, Expression):
+            return run_on
+        try:
+            computed = compile_expression(run_on, self.row_types, self.registered)
+        except UnsupportedError as error:
+            self.needs_home = error
+            return self._run_home(run_on, setof)
+        if computed.type not in (None, *INTEGERS):
+            raise SignatureError(_no_hash(computed.type), line=run_on.line)
+        return RunHash(computed.value, setof)
+
+    def _argument(self, argument: ArgumentValue, setof: bool) -> RunOn:
+        index = argument.index
+        type = self.row_types[index]
+        if type.cast not in INTEGERS:
+            raise SignatureError(_no_hash(type.cast), line=argument.line)
+        return RunHash(lambda normals: normals[index], setof)
+
+    def _run_home(self, run_on: Expression, setof: bool) -> RunOn:
+        prefix = "SELECT * FROM " if _is_call(run_on) else "SELECT "
+        split_query = None
+        if self.split:
+            split_query = home_split_query(run_on, self.types, self.split)
+        return RunHome(home_query(prefix, run_on, self.types), split_query, setof)
+
+    def named(
+        self, keyword: str, value: Literal | ArgumentValue | Expression | None
+    ) -> Named:
+        """Compile what names a cluster or a connect string."""
+        if isinstance(value, Literal):
+            return value.value
+        if isinstance(value, ArgumentValue):
+            index = value.index
+            if self.types[index].cast != "text":
+                raise SignatureError(
+                    f"{keyword} takes a text, not {self.types[index].cast}",
+                    line=value.line,
+                )
+            return lambda normals: normals[index]
+        if value is None:
+            return None
+        try:
+            computed = compile_expression(value, self.types, self.registered)
+        except UnsupportedError as error:
+            self.needs_home = error
+            is_from = keyword == "CONNECT" and _is_call(value)
+            prefix = "SELECT * FROM " if is_from else "SELECT "
+            return home_query(prefix, value, self.types)
+        if computed.type not in (None, "text"):
+            raise SignatureError(
+                f"{keyword} takes a text, not {computed.type}", line=value.line
+            )
+        return computed.value
+
+
+def _is_call(expression: Expression) -> bool:
+    return any("(" in part for part in expression.parts if isinstance(part, str))
+
+
+def _no_hash(type: str | None) -> str:
+    return f"RUN ON takes a hash of type int2, int4 or int8, not {type}"
+
+
+_CONSTANT = re.compile(
+    r"""\s*(?:
+        (?P<number>[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)
+      | '(?P<string>(?:[^']|'')*)'
+      | (?P<word>null|true|false)
+    )\s*(?:::\s*[\w .\[\]"]+(?:\([0-9, ]*\))?\s*)?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def _defaults(signature: Signature) -> dict[int, Any]:
+    """Return the DEFAULTs by position: constants as values, others as home's SQL."""
+    defaults: dict[int, Any] = {}
+    for index, argument in enumerate(signature.inputs):
+        if argument.default is None:
+            continue
+        match = _CONSTANT.fullmatch(argument.default)
+        if match is None or (argument.type.is_array and match["string"]):
+            # What it gives is of the declared type, whatever the expression's own.
+            sql = f"SELECT ({argument.default})::{argument.type.cast}"
+            defaults[index] = HomeDefault(sql)
+            continue
+        if match["string"] is not None:
+            defaults[index] = match["string"].replace("''", "'")
+        else:
+            word = match["word"]
+            defaults[index] = None if word and word.lower() == "null" else match[1]
+            if word and word.lower() != "null":
+                defaults[index] = word
+    return defaults
