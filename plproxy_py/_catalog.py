@@ -1,12 +1,13 @@
 """The functions a router knows, found as SQL names them.
 
 Keys are ``schema.name(argtypes)``; a later declaration of the same key replaces the
-earlier one.
+earlier one. What a file or a database defines is an `Entry` whose function changes when
+the definition does: callables that were handed out follow it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,29 @@ from plproxy_py.compiler import compile_error, compile_function
 from plproxy_py.config import nearest
 from plproxy_py.errors import ConfigError, DeclarationError, SignatureError
 from plproxy_py.function import ProxyFunction
-from plproxy_py.language.create import CreateFunction, read_functions
+from plproxy_py.hints import Hints
+from plproxy_py.language.create import read_functions
 from plproxy_py.language.parser import parse_body
-from plproxy_py.signature import Signature, parse_signature
+from plproxy_py.signature import Columns, Signature, parse_signature
+
+
+class Entry:
+    """A declared function. ``hints``: of the typed face that stands before it."""
+
+    __slots__ = ("function", "gone", "hints")
+
+    def __init__(self, function: ProxyFunction, hints: Hints | None = None) -> None:
+        self.function = function
+        self.hints = hints
+        self.gone = False
+
+    def current(self) -> ProxyFunction:
+        """Return the function. Raise `SignatureError` if its definition was dropped."""
+        if self.gone:
+            raise SignatureError(
+                f"{self.function.label} is not defined any longer", sqlstate="42883"
+            )
+        return self.function
 
 
 class Catalog:
@@ -24,8 +45,10 @@ class Catalog:
 
     def __init__(self, hashes: Mapping[str, Callable[..., Any]]) -> None:
         self.hashes = dict(hashes)
-        self.functions: dict[str, ProxyFunction] = {}
+        self.entries: dict[str, Entry] = {}
         self.homeless = False
+        # What `replace` brought: each key's own entry, and the faces before it.
+        self._defined: dict[str, list[Entry]] = {}
 
     def refuse_home(self) -> None:
         """Say that there is no home database, for functions here and to come.
@@ -33,82 +56,145 @@ class Catalog:
         Raise the `UnsupportedError` of the first one that needs it.
         """
         self.homeless = True
-        for function in self.functions.values():
-            self._check_home(function)
+        for entry in self.entries.values():
+            self._check_home(entry.function)
 
     def _check_home(self, function: ProxyFunction) -> None:
         if self.homeless and function.needs_home is not None:
             raise function.needs_home
 
-    def add(self, function: ProxyFunction) -> None:
+    def add(self, function: ProxyFunction, hints: Hints | None = None) -> Entry:
         """Declare a function, in place of an earlier one of its key."""
         self._check_home(function)
-        self.functions[function.signature.key] = function
+        key = function.signature.key
+        entry = self.entries[key] = Entry(function, hints)
+        if hints is None:
+            self._defined.pop(key, None)
+        elif key in self._defined:
+            self._defined[key].append(entry)
+        return entry
 
-    def define(self, text: str) -> list[ProxyFunction]:
+    def define(self, text: str) -> list[Entry]:
         """Compile every function of a SQL text; declare all of them or none."""
-        functions = [self._compile(found) for found in read_functions(text)]
+        functions = self.read(text)
         for function in functions:
             self._check_home(function)
-        for function in functions:
-            self.add(function)
-        return functions
+        return [self.add(function) for function in functions]
 
-    def load(self, path: Path) -> list[ProxyFunction]:
+    def load(self, path: Path) -> list[Entry]:
         """Compile every function of a SQL file. Errors name the file."""
+        functions = self.read_file(path)
+        for function in functions:
+            self._check_home(function)
+        return [self.add(function) for function in functions]
+
+    def read(self, text: str) -> list[ProxyFunction]:
+        """Compile every function of a SQL text, without declaring it."""
+        return [
+            self.compile(found.signature, found.body, found.strict)
+            for found in read_functions(text)
+        ]
+
+    def read_file(self, path: Path) -> list[ProxyFunction]:
+        """Compile every function of a SQL file, without declaring it."""
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"{path}: can't be read: {reason}") from None
         try:
-            return self.define(text)
+            return self.read(text)
         except DeclarationError as error:
             error.args = (f"{path}: {error}",)
             raise
 
-    def _compile(self, found: CreateFunction) -> ProxyFunction:
-        signature = found.signature
+    def compile(
+        self,
+        signature: Signature,
+        text: str,
+        strict: bool = False,
+        columns: Columns = (),
+    ) -> ProxyFunction:
+        """Compile a body's text. ``columns``: of a composite result."""
         names = [argument.name for argument in signature.inputs]
         arrays = [argument.type.is_array for argument in signature.inputs]
         try:
-            body = parse_body(found.body, names, arrays)
+            body = parse_body(text, names, arrays)
         except DeclarationError as error:
             raise compile_error(error, signature.label) from None
         return compile_function(
-            signature, body, registered=self.hashes, strict=found.strict
+            signature, body, registered=self.hashes, strict=strict, columns=columns
         )
 
-    def find(self, name: str) -> ProxyFunction:
+    def replace(self, functions: Iterable[ProxyFunction]) -> list[Entry]:
+        """Take a new set of definitions, in place of the last such set.
+
+        Faces are compiled anew with theirs. All of it is done, or nothing. Raise a
+        `DeclarationError` for what does not fit.
+        """
+        changes: list[tuple[Entry, ProxyFunction]] = []
+        defined: dict[str, list[Entry]] = {}
+        for function in functions:
+            self._check_home(function)
+            key = function.signature.key
+            defined[key] = self._defined.get(key) or [Entry(function)]
+            for entry in defined[key]:
+                hints = entry.hints
+                compiled = self.face(function, hints) if hints else function
+                changes.append((entry, compiled))
+        # Nothing can fail from here on.
+        for entry, function in changes:
+            entry.function = function
+        for key in self._defined.keys() - defined.keys():
+            for entry in self._defined[key]:
+                entry.gone = True
+            del self.entries[key]
+        for key in defined.keys() - self._defined.keys():
+            self.entries[key] = defined[key][0]
+        self._defined = defined
+        return [entries[0] for entries in defined.values()]
+
+    def face(self, found: ProxyFunction, hints: Hints) -> ProxyFunction:
+        """Compile a declared function once more, under a Python function's hints."""
+        return compile_function(
+            found.signature,
+            found.body,
+            registered=self.hashes,
+            hints=hints,
+            strict=found.strict,
+            columns=found.columns,
+        )
+
+    def find(self, name: str) -> Entry:
         """Return the function called ``name``, ``schema.name`` or ``name(argtypes)``.
 
         Raise `SignatureError` 42883 where there is none, 42725 where there are several.
         """
         found = list(self._matching(name))
         if not found:
+            names = [entry.function.signature.name for entry in self.entries.values()]
             raise SignatureError(
-                f"no function {name} is declared"
-                f"{nearest(name, [f.signature.name for f in self.functions.values()])}",
+                f"no function {name} is declared{nearest(name, names)}",
                 sqlstate="42883",
             )
         if len(found) > 1:
-            keys = ", ".join(function.signature.key for function in found)
+            keys = ", ".join(entry.function.signature.key for entry in found)
             raise SignatureError(
                 f"function {name} is overloaded, say which: {keys}", sqlstate="42725"
             )
         return found[0]
 
-    def _matching(self, name: str) -> Iterator[ProxyFunction]:
+    def _matching(self, name: str) -> Iterator[Entry]:
         with_types = name.rstrip().endswith(")")
         wanted = parse_signature(name if with_types else f"{name}()", schema="")
-        for function in self.functions.values():
-            signature = function.signature
+        for entry in self.entries.values():
+            signature = entry.function.signature
             if (
                 signature.name == wanted.name
                 and wanted.schema in ("", signature.schema)
                 and (not with_types or _types(signature) == _types(wanted))
             ):
-                yield function
+                yield entry
 
 
 def _types(signature: Signature) -> list[str]:

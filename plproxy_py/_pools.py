@@ -83,13 +83,12 @@ class Pools:
                 pools.append(self._pools[session])
         return Wired(config, tuple(pools))
 
-    def forget(self, wired: Wired) -> None:
-        """Close a cluster's idle links; those on loan are closed as they come back."""
+    def forget(self, pool: Pool) -> None:
+        """Close a pool's idle links; those on loan are closed as they come back."""
         with self._lock:
-            for pool in wired.pools:
-                self._pools.pop(pool.session, None)
-                pool.forgotten = True
-            idle = _leases.take_idle(wired.pools)
+            self._pools.pop(pool.session, None)
+            pool.forgotten = True
+            idle = _leases.take_idle([pool])
         for link in idle:
             link.close()
 

@@ -19,17 +19,17 @@ from psycopg.adapt import AdaptersMap
 
 from plproxy_py import _explain, _rows, sources
 from plproxy_py._calls import Steps
-from plproxy_py._catalog import Catalog
+from plproxy_py._catalog import Catalog, Entry
+from plproxy_py._clusters import ClusterMap, Clusters, FileClusters, FixedClusters
 from plproxy_py._exchange import Exchange, Statement
 from plproxy_py._notices import Notice, log_notice
 from plproxy_py._pools import Pools, Wired
 from plproxy_py._routing import Routing
 from plproxy_py._waiting import INFINITE
-from plproxy_py.config import ClusterConfig, nearest
+from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import (
     ConfigError,
     Error,
-    NoSuchCluster,
     ParseError,
     RoutingError,
     SignatureError,
@@ -72,7 +72,8 @@ class RouterBase:
         )
         if home is not None:
             self._routing.home = self._pools.wire(sources.private_cluster(home))
-        self._clusters: dict[str, Wired] | None = None
+        self._map = ClusterMap(self._pools)
+        self._clusters: Clusters | None = None
         self._remedies: dict[str, str] = {}
         if clusters is not None:
             self.configure(clusters)
@@ -89,47 +90,54 @@ class RouterBase:
         return router
 
     def configure(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
-        """Define the clusters, once: a mapping of clusters, or a TOML file's path.
+        """Define the clusters: a mapping of clusters, or a TOML file's path.
 
-        Opens no connection. Raise `ConfigError`, or `PartitionCountError`.
+        Opens no connection. A second call puts a new map in the place of the first,
+        while calls go on. Raise `ConfigError`, or `PartitionCountError`.
         """
-        if self._clusters is not None:
-            raise ConfigError("this router is configured already")
         if isinstance(source, Mapping):
-            configs, functions = sources.from_mapping(source), tuple[Path, ...]()
+            configs = sources.from_mapping(source)
+            self._refuse_home()
+            self._clusters = FixedClusters(self._map, configs)
         else:
-            configs, functions = sources.from_file(Path(source))
+            home = sources.home_of(Path(source))
+            if home is not None and self._routing.home is None:
+                self._routing.home = self._pools.wire(home)
+            self._refuse_home()
+            self._clusters = FileClusters(self._map, self._catalog, Path(source))
+
+    def _refuse_home(self) -> None:
         if self._routing.home is None:
             self._catalog.refuse_home()
-        for file in functions:
-            self._catalog.load(file)
-        self._clusters = {
-            name: self._pools.wire(config) for name, config in configs.items()
-        }
 
     @property
     def clusters(self) -> Mapping[str, ClusterConfig]:
-        """The configured clusters by name."""
-        return {name: wired.config for name, wired in (self._clusters or {}).items()}
+        """The clusters by name, as far as they are known without asking anybody."""
+        return {} if self._clusters is None else self._clusters.configs()
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return what the router knows of itself.
+
+        ``config``: ``source``, ``age`` (seconds since the map in force was last seen
+        to be current) and ``error`` (why a newer one is not in force, or None).
+        """
+        return {"config": {} if self._clusters is None else self._clusters.stats()}
 
     def _cluster(self, name: str) -> Steps[Wired]:
-        yield from ()
         if self._clusters is None:
             raise ConfigError("this router has no configuration yet: call configure()")
-        try:
-            return self._clusters[name]
-        except KeyError:
-            raise NoSuchCluster(
-                f"cluster not found: {name}{nearest(name, self._clusters)}",
-                cluster=name,
-            ) from None
+        return (yield from self._clusters.get(name))
 
     # The course of a call
 
     def _plan(
-        self, function: ProxyFunction, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        find: Callable[[], ProxyFunction],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
     ) -> Steps[Plan]:
-        routing = self._routing
+        yield from self._refresh()
+        function, routing = find(), self._routing
         normals = yield from routing.arguments(function, args, kwargs, INFINITE)
         routed = yield from routing.route(function, normals, self._cluster, INFINITE)
         config, tags = routed.wired.config, routed.tags
@@ -143,20 +151,26 @@ class RouterBase:
             tuple(config.target(partition).redacted for partition in tags.partitions),
         )
 
+    def _refresh(self) -> Steps[None]:
+        if self._clusters is not None:
+            yield from self._clusters.refresh()
+
     def _call(
         self,
-        function: ProxyFunction,
+        find: Callable[[], ProxyFunction],
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         timeout: float | None = None,
     ) -> Steps[Any]:
-        """One call of a function, as steps."""
+        """One call of a function, as steps. ``find`` gives it, of the map in force."""
+        started = time.monotonic()
+        yield from self._refresh()
+        function = find()
         answer = function.answer
         if answer is None:
             raise SignatureError(
                 f"{function.label} returns records: list their columns with returning()"
             )
-        started = time.monotonic()
         timeout = timeout or function.timeout
         deadline = started + (timeout or INFINITE)
         normals = yield from self._routing.arguments(function, args, kwargs, deadline)
@@ -208,14 +222,17 @@ class RouterBase:
             self._remedies[key] = _explain.remedy(function, rows[partition])
         return self._remedies[key]
 
-    def _define(self, sql: str) -> ProxyFunction:
-        functions = self._catalog.define(sql)
+    def _find(self, name: str) -> Callable[[], ProxyFunction]:
+        return lambda: self._catalog.find(name).current()
+
+    def _define(self, sql: str) -> Entry:
+        functions = self._catalog.read(sql)
         if len(functions) != 1:
             raise ParseError(
                 "define takes one CREATE FUNCTION … LANGUAGE plproxy, the text has "
                 f"{len(functions)}; load reads files of them"
             )
-        return functions[0]
+        return self._catalog.add(functions[0])
 
     def _execute(
         self,

@@ -156,7 +156,8 @@ class Routing:
             wired = self._pools.wire(config)
         self._connects[connstr] = wired  # the latest stands last
         if len(self._connects) > MOST_CONNECTS:
-            self._pools.forget(self._connects.pop(next(iter(self._connects))))
+            oldest = self._connects.pop(next(iter(self._connects)))
+            self._pools.forget(oldest.pools[0])
         return wired
 
     def _check_allowed(self, target: Target) -> None:

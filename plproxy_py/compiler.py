@@ -62,16 +62,21 @@ def compile_function(
     run_on: Callable[..., Any] | None = None,
     cluster: Callable[..., Any] | None = None,
     strict: bool = False,
+    columns: Columns = (),
     timeout: float | None = None,
 ) -> ProxyFunction:
     """Compile a function.
+
+    ``columns``: of a composite result, where a catalog knows them.
 
     ``run_on`` and ``cluster`` are Python callables that stand for the body's own.
     Raise a `DeclarationError` that names the function and, for what stands in the
     body, its line.
     """
     try:
-        function = _compile(signature, body, registered, hints, run_on, cluster)
+        function = _compile(
+            signature, body, registered, hints, run_on, cluster, columns
+        )
     except DeclarationError as error:
         raise compile_error(error, signature.label) from None
     if function.needs_home is not None:
@@ -93,11 +98,12 @@ def _compile(
     hints: Hints | None,
     run_on: Callable[..., Any] | None,
     cluster: Callable[..., Any] | None,
+    composite: Columns,
 ) -> ProxyFunction:
     types = [argument.type for argument in signature.inputs]
     if isinstance(body.run_on, RunAll) and not signature.setof:
         raise ParseError("RUN ON ALL needs a set-returning function")
-    columns = _columns(signature, hints)
+    columns = _columns(signature, hints, composite)
     if body.select is not None:
         if columns is None:
             raise UnsupportedError("SELECT can't be used with dynamic records")
@@ -122,6 +128,7 @@ def _compile(
         names,
         defaults,
         body,
+        columns=composite,
         needs_home=expressions.needs_home,
     )
 
@@ -144,9 +151,11 @@ def returning(function: ProxyFunction, columns: Columns) -> ProxyFunction:
     )
 
 
-def _columns(signature: Signature, hints: Hints | None) -> Columns | PgType | None:
+def _columns(
+    signature: Signature, hints: Hints | None, composite: Columns
+) -> Columns | PgType | None:
     """Return a record's columns, the type of a scalar or void, None if dynamic."""
-    match signature.shape(hints.returns.fields if hints else ()):
+    match signature.shape(composite or (hints.returns.fields if hints else ())):
         case Record(columns):
             return columns
         case Scalar(type):

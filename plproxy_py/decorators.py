@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from plproxy_py._calls import run, run_async
-from plproxy_py._catalog import Catalog
+from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._router_base import RouterBase
 from plproxy_py.compiler import compile_error, compile_function, returning
 from plproxy_py.errors import DeclarationError, RoutingError, SignatureError
@@ -97,26 +97,26 @@ class Declaration:
 
 def bind_call(
     router: RouterBase,
-    function: ProxyFunction,
+    entry: Entry,
     timeout: float | None = None,
     wraps: Callable[..., Any] | None = None,
 ) -> Any:
     """Return the callable of a function on a `Router`, a `ProxyCall`."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return run(router._call(function, args, kwargs, timeout))
+        return run(router._call(entry.current, args, kwargs, timeout))
 
     def plan(*args: Any, **kwargs: Any) -> Plan:
-        return run(router._plan(function, args, kwargs))
+        return run(router._plan(entry.current, args, kwargs))
 
     def with_options(*, timeout: float | None = None) -> Any:
-        return bind_call(router, function, timeout, wraps)
+        return bind_call(router, entry, timeout, wraps)
 
     def with_columns(columns: str, /) -> Any:
-        listed = returning(function, parse_columns(columns))
+        listed = Entry(returning(entry.current(), parse_columns(columns)))
         return bind_call(router, listed, timeout, wraps)
 
-    _dress(call, function, wraps)
+    _dress(call, entry.function, wraps)
     call.returning = with_columns  # type: ignore[attr-defined]
     call.plan = plan  # type: ignore[attr-defined]
     call.with_options = with_options  # type: ignore[attr-defined]
@@ -125,26 +125,26 @@ def bind_call(
 
 def bind_async_call(
     router: RouterBase,
-    function: ProxyFunction,
+    entry: Entry,
     timeout: float | None = None,
     wraps: Callable[..., Any] | None = None,
 ) -> Any:
     """Return the callable of a function on an `AsyncRouter`, an `AsyncProxyCall`."""
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        return await run_async(router._call(function, args, kwargs, timeout))
+        return await run_async(router._call(entry.current, args, kwargs, timeout))
 
     async def plan(*args: Any, **kwargs: Any) -> Plan:
-        return await run_async(router._plan(function, args, kwargs))
+        return await run_async(router._plan(entry.current, args, kwargs))
 
     def with_options(*, timeout: float | None = None) -> Any:
-        return bind_async_call(router, function, timeout, wraps)
+        return bind_async_call(router, entry, timeout, wraps)
 
     def with_columns(columns: str, /) -> Any:
-        listed = returning(function, parse_columns(columns))
+        listed = Entry(returning(entry.current(), parse_columns(columns)))
         return bind_async_call(router, listed, timeout, wraps)
 
-    _dress(call, function, wraps)
+    _dress(call, entry.function, wraps)
     call.returning = with_columns  # type: ignore[attr-defined]
     call.plan = plan  # type: ignore[attr-defined]
     call.with_options = with_options  # type: ignore[attr-defined]
@@ -169,7 +169,7 @@ def declare(
     namespace: Mapping[str, Any],
     *,
     is_async: bool,
-) -> ProxyFunction:
+) -> Entry:
     """Compile a decorated function and enter it in the catalog.
 
     ``given`` None: a bare ``@router.proxy``, the typed face of a function that is
@@ -181,25 +181,11 @@ def declare(
             ("async def", "an AsyncRouter") if is_async else ("def", "a Router")
         )
         raise TypeError(f"{python.__name__}: {router} decorates {wanted} functions")
-    if given is None:
-        function = _face(catalog, python, namespace)
-    else:
-        function = _declared(catalog, python, given, namespace)
-    catalog.add(function)
-    return function
-
-
-def _face(
-    catalog: Catalog, python: Callable[..., Any], namespace: Mapping[str, Any]
-) -> ProxyFunction:
-    found = catalog.find(python.__name__)
-    return compile_function(
-        found.signature,
-        found.body,
-        registered=catalog.hashes,
-        hints=read_hints(python, namespace, typed=False),
-        strict=found.strict,
-    )
+    if given is not None:
+        return catalog.add(_declared(catalog, python, given, namespace))
+    found = catalog.find(python.__name__).current()
+    hints = read_hints(python, namespace, typed=False)
+    return catalog.add(catalog.face(found, hints), hints)
 
 
 def _declared(

@@ -16,7 +16,7 @@ from plproxy_py.errors import UnsupportedError
 from plproxy_py.language.body import Body
 from plproxy_py.query import RemoteQuery
 from plproxy_py.result import Answer
-from plproxy_py.signature import Signature
+from plproxy_py.signature import Columns, Signature
 from plproxy_py.tagging import Cluster, Pick, RunOn, Tags, tag, tag_split
 
 
@@ -65,9 +65,9 @@ class ProxyFunction:
     database's query for it. ``connect``: a connect string in place of a cluster, in the
     same three ways. ``split``: indexes of split arguments. ``defaults``: by position,
     Python values or `HomeDefault`. ``strict``: a NULL argument gives NULL, or no rows,
-    without a call. ``answer`` None: a dynamic record before
-    its columns are listed. ``needs_home``: why it can't do without a home database.
-    ``timeout``: float seconds or None.
+    without a call. ``answer`` None: a dynamic record before its columns are listed.
+    ``columns``: of a composite result. ``needs_home``: why it can't do without a home
+    database. ``timeout``: float seconds or None.
     """
 
     signature: Signature
@@ -80,6 +80,7 @@ class ProxyFunction:
     names: tuple[str | None, ...]
     defaults: Mapping[int, Any]
     body: Body
+    columns: Columns = ()
     strict: bool = False
     needs_home: UnsupportedError | None = None
     timeout: float | None = None

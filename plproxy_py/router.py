@@ -63,15 +63,13 @@ class Router(RouterBase):
         """
         namespace = sys._getframe(1).f_locals
         if callable(signature):
-            function = declare(
-                self._catalog, signature, None, namespace, is_async=False
-            )
-            return bind_call(self, function, wraps=signature)
+            entry = declare(self._catalog, signature, None, namespace, is_async=False)
+            return bind_call(self, entry, wraps=signature)
         given = Declaration(signature, **keywords)
 
         def decorate(python: Callable[P, R]) -> ProxyCall[P, R]:
-            function = declare(self._catalog, python, given, namespace, is_async=False)
-            call: ProxyCall[P, R] = bind_call(self, function, wraps=python)
+            entry = declare(self._catalog, python, given, namespace, is_async=False)
+            call: ProxyCall[P, R] = bind_call(self, entry, wraps=python)
             return call
 
         return decorate
@@ -90,20 +88,19 @@ class Router(RouterBase):
         Other statements are passed over. Raise `ConfigError` for the file, a
         `DeclarationError` with file and line.
         """
-        functions = self._catalog.load(Path(path))
-        return [bind_call(self, function) for function in functions]
+        entries = self._catalog.load(Path(path))
+        return [bind_call(self, entry) for entry in entries]
 
     @property
     def functions(self) -> Mapping[str, ProxyCall[..., Any]]:
         """The declared functions, by ``schema.name(argtypes)``."""
         return {
-            key: bind_call(self, function)
-            for key, function in self._catalog.functions.items()
+            key: bind_call(self, entry) for key, entry in self._catalog.entries.items()
         }
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function by ``name``, ``schema.name`` or ``name(argtypes)``."""
-        return run(self._call(self._catalog.find(name), args, kwargs))
+        return run(self._call(self._find(name), args, kwargs))
 
     def execute(
         self,

@@ -5,6 +5,6 @@ or calls.
 """
 
 from plproxy_py.sources.mapping import from_mapping, private_cluster
-from plproxy_py.sources.toml import from_file
+from plproxy_py.sources.toml import from_file, home_of
 
-__all__ = ["from_file", "from_mapping", "private_cluster"]
+__all__ = ["from_file", "from_mapping", "home_of", "private_cluster"]

@@ -31,6 +31,9 @@ def from_mapping(
     }
 
 
-def private_cluster(connstr: str) -> ClusterConfig:
-    """Return the one-partition cluster that CONNECT runs on."""
-    return ClusterConfig("", (Partition(0, (parse_connstr(connstr),)),))
+def private_cluster(
+    connstr: str, *, substitute: Callable[[str], str] = str
+) -> ClusterConfig:
+    """Return a cluster of one partition: what CONNECT names, or the home database."""
+    target = parse_connstr(connstr, substitute=substitute)
+    return ClusterConfig("", (Partition(0, (target,)),))

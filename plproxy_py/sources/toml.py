@@ -6,17 +6,19 @@ connect string was parsed, so that no value can add keywords; ``$$`` is a dollar
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from plproxy_py.config import ClusterConfig, nearest
 from plproxy_py.errors import ConfigError
-from plproxy_py.sources.mapping import from_mapping
+from plproxy_py.sources.mapping import from_mapping, private_cluster
 
-_KEYS = ("clusters", "functions")
+_KEYS = ("clusters", "functions", "home")
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
 
 
@@ -25,23 +27,44 @@ def from_file(path: Path) -> tuple[dict[str, ClusterConfig], tuple[Path, ...]]:
 
     Raise `ConfigError` naming the file and the key, or the variable that is missing.
     """
+    with _naming(path):
+        document = _document(path)
+        return _clusters(document), _functions(document, path.parent)
+
+
+def home_of(path: Path) -> ClusterConfig | None:
+    """Return the home database that a file names, as a cluster of one partition."""
+    with _naming(path):
+        home = _document(path).get("home")
+        if home is not None and not isinstance(home, str):
+            raise ConfigError("'home' is a connect string")
+        return None if home is None else private_cluster(home, substitute=substitute)
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _clusters(document), _functions(document, path.parent)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
+        raise ConfigError("there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from None
+        raise ConfigError(f"can't be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is no TOML: {error}") from None
+        raise ConfigError(f"is no TOML: {error}") from None
+    for key in document:
+        if key not in _KEYS:
+            raise ConfigError(f"unknown key {key!r}{nearest(key, _KEYS)}")
+    return document
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
     except ConfigError as error:
         raise type(error)(f"{path}: {error}", cluster=error.cluster) from None
 
 
 def _clusters(document: dict[str, Any]) -> dict[str, ClusterConfig]:
-    for key in document:
-        if key not in _KEYS:
-            raise ConfigError(f"unknown key {key!r}{nearest(key, _KEYS)}")
     clusters = document.get("clusters")
     if not isinstance(clusters, dict) or not clusters:
         raise ConfigError("the key 'clusters' is missing: write [clusters.NAME]")

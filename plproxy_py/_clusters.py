@@ -1,0 +1,191 @@
+"""The clusters a router serves now, and how a new map takes an old one's place.
+
+A new definition is built and checked as a whole before it is swapped in; one that can't
+be leaves the old one serving, and is reported once. Pools that no cluster names any
+longer are closed as their calls end. Where a definition comes from is `sources`'
+affair, what is asked of a database `_home_clusters`'.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from plproxy_py import sources
+from plproxy_py._calls import Steps
+from plproxy_py._catalog import Catalog
+from plproxy_py._pools import Pools, Wired
+from plproxy_py.config import ClusterConfig, nearest
+from plproxy_py.errors import ConfigError, DeclarationError, NoSuchCluster
+
+logger = logging.getLogger("plproxy_py")
+
+FILE_TTL = 1.0
+
+
+class Clusters(Protocol):
+    """Clusters by name, from one source."""
+
+    def refresh(self) -> Steps[None]:
+        """Look for a new map, if it is time. Never raises for a bad new map."""
+
+    def get(self, name: str) -> Steps[Wired]:
+        """Return a cluster. Raise `NoSuchCluster`."""
+
+    def configs(self) -> Mapping[str, ClusterConfig]:
+        """Return what is known without asking anybody."""
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return ``age`` (seconds since the map was last seen current), ``error``."""
+
+
+class ClusterMap:
+    """The clusters in force."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._lock = threading.Lock()
+        self.wired: dict[str, Wired] = {}
+
+    def get(self, name: str) -> Wired:
+        try:
+            return self.wired[name]
+        except KeyError:
+            raise NoSuchCluster(
+                f"cluster not found: {name}{nearest(name, self.wired)}", cluster=name
+            ) from None
+
+    def swap(self, configs: Mapping[str, ClusterConfig]) -> None:
+        """Put these clusters in force, in place of all others."""
+        with self._lock:
+            before = self.wired
+            self.wired = {
+                name: before[name]
+                if name in before and before[name].config == config
+                else self._pools.wire(config)
+                for name, config in configs.items()
+            }
+            for name, wired in self.wired.items():
+                if name in before:
+                    _log_moves(before[name], wired)
+            self._forget(before.values())
+
+    def _forget(self, before: Iterable[Wired]) -> None:
+        kept = {id(pool) for wired in self.wired.values() for pool in wired.pools}
+        for wired in before:
+            for pool in wired.pools:
+                if id(pool) not in kept:
+                    self._pools.forget(pool)
+
+
+def _log_moves(before: Wired, after: Wired) -> None:
+    old, new = before.config.partitions, after.config.partitions
+    if len(old) != len(new):
+        logger.info(
+            "cluster %s: %d partitions became %d", after.config.name, len(old), len(new)
+        )
+    for was, now in zip(old, new, strict=False):
+        if was.target != now.target:
+            logger.info(
+                "cluster %s: partition %d moved from %s to %s",
+                after.config.name,
+                now.number,
+                was.target.redacted,
+                now.target.redacted,
+            )
+
+
+class FixedClusters:
+    """Clusters from a mapping: they change when the application swaps them."""
+
+    def __init__(self, map: ClusterMap, configs: Mapping[str, ClusterConfig]) -> None:
+        self.map = map
+        map.swap(configs)
+
+    def refresh(self) -> Steps[None]:
+        yield from ()
+
+    def get(self, name: str) -> Steps[Wired]:
+        yield from ()
+        return self.map.get(name)
+
+    def configs(self) -> Mapping[str, ClusterConfig]:
+        return {name: wired.config for name, wired in self.map.wired.items()}
+
+    def stats(self) -> Mapping[str, Any]:
+        return {"source": "mapping", "age": 0.0, "error": None}
+
+
+class FileClusters(FixedClusters):
+    """Clusters and functions from a TOML file, which are read anew when they change.
+
+    The files are looked at on a call, at most once in `FILE_TTL` seconds.
+    """
+
+    def __init__(
+        self,
+        map: ClusterMap,
+        catalog: Catalog,
+        path: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalog = catalog
+        self._path = path
+        self._clock = clock
+        self._functions: tuple[Path, ...] = ()
+        self._error: str | None = None
+        self._checking = threading.Lock()
+        configs = self._read()
+        self._checked = self._seen = clock()
+        super().__init__(map, configs)
+
+    def _read(self) -> Mapping[str, ClusterConfig]:
+        """Read all files; the functions are in force when this returns."""
+        self._stamps = self._stamp(self._functions)
+        configs, functions = sources.from_file(self._path)
+        self._functions = functions
+        self._stamps = self._stamp(functions)
+        self._catalog.replace(
+            found for file in functions for found in self._catalog.read_file(file)
+        )
+        return configs
+
+    def _stamp(self, functions: Iterable[Path]) -> list[tuple[int, int, int] | None]:
+        stamps: list[tuple[int, int, int] | None] = []
+        for path in (self._path, *functions):
+            try:
+                found = path.stat()
+                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
+            except OSError:
+                stamps.append(None)
+        return stamps
+
+    def refresh(self) -> Steps[None]:
+        yield from ()
+        now = self._clock()
+        if now - self._checked < FILE_TTL or not self._checking.acquire(blocking=False):
+            return
+        try:
+            self._checked = now
+            if self._stamp(self._functions) != self._stamps:
+                self.map.swap(self._read())
+                logger.info("%s: read anew", self._path)
+            elif self._error is not None:
+                return
+            self._error, self._seen = None, now
+        except (ConfigError, DeclarationError) as error:
+            self._error = str(error)
+            logger.error("the last good configuration stays in force: %s", error)
+        finally:
+            self._checking.release()
+
+    def stats(self) -> Mapping[str, Any]:
+        return {
+            "source": str(self._path),
+            "age": self._clock() - self._seen,
+            "error": self._error,
+        }
