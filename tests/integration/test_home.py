@@ -1,0 +1,159 @@
+"""Expressions that Python can't compute are asked of the home database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from plproxy_py import ConfigError, RoutingError, UnsupportedError
+from tests.fix_router import Driver
+from tests.fix_server import Pg
+
+HOME = """
+CREATE OR REPLACE FUNCTION key_hash(t text) RETURNS int4 LANGUAGE sql
+    AS 'SELECT length(t)';
+CREATE OR REPLACE FUNCTION key_hashes(t text) RETURNS SETOF int8 LANGUAGE sql
+    AS 'SELECT generate_series(1, length(t))::int8';
+CREATE OR REPLACE FUNCTION numeric_hash(t text) RETURNS numeric LANGUAGE sql
+    AS 'SELECT 1::numeric';
+CREATE OR REPLACE FUNCTION cluster_for(t text) RETURNS text LANGUAGE sql
+    AS 'SELECT CASE t WHEN ''none'' THEN NULL ELSE ''userdb'' END';
+CREATE OR REPLACE FUNCTION clusters_for(t text) RETURNS SETOF text LANGUAGE sql
+    AS 'SELECT unnest(ARRAY[''userdb'', ''userdb''])';
+CREATE TABLE IF NOT EXISTS places (connstr text);
+CREATE OR REPLACE FUNCTION where_is(t text) RETURNS SETOF text LANGUAGE sql
+    AS 'SELECT connstr FROM places';
+"""
+SPOT = "SELECT right(current_database()::text, 2);"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _home(pg: Pg, home: str) -> None:
+    pg.execute("home", HOME)
+
+
+@pytest.fixture
+def driver(
+    make_router: Callable[..., Driver], databases4: list[str], home: str
+) -> Driver:
+    return make_router({"userdb": databases4}, home=home)
+
+
+def define(driver: Driver, head: str, body: str) -> Callable[..., object]:
+    return driver.define(
+        f"CREATE FUNCTION {head} LANGUAGE plproxy AS $fn$ {body} {SPOT} $fn$"
+    )
+
+
+def test_hash_functions_of_ones_own(driver: Driver) -> None:
+    spot = define(
+        driver, "f(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON key_hash(t);"
+    )
+    assert [spot(key) for key in ("", "a", "bb", "ccccc")] == ["00", "01", "02", "01"]
+
+
+def test_a_where_may_follow_the_call(driver: Driver) -> None:
+    spot = define(
+        driver,
+        "f(t text, n int4) RETURNS SETOF text",
+        "CLUSTER 'userdb'; RUN ON key_hashes(t) AS h WHERE h <> $2;",
+    )
+    assert spot("abc", 2) == ["01", "03"]
+    assert spot("a", 1) == []
+
+
+def test_split_asks_once_for_all_elements(driver: Driver) -> None:
+    function = driver.define(
+        "CREATE FUNCTION f(a text[], OUT place text, OUT x text[]) RETURNS SETOF "
+        "record LANGUAGE plproxy AS $$ CLUSTER 'userdb'; SPLIT a; RUN ON key_hashes(a); "
+        "SELECT right(current_database()::text, 2) AS place, $1 AS x; $$"
+    )
+    rows = function(["ab", "", "abc"])
+    assert [(row.place, row.x) for row in rows] == [
+        ("01", ["ab", "abc"]),
+        ("02", ["ab", "abc"]),
+        ("03", ["abc"]),
+    ]
+
+
+def test_only_a_hash_of_an_integer_type_will_do(driver: Driver) -> None:
+    for call in ("numeric_hash(t)", "lower(t)"):
+        spot = define(
+            driver, "f(t text) RETURNS text", f"CLUSTER 'userdb'; RUN ON {call};"
+        )
+        with pytest.raises(RoutingError, match="int2, int4 or int8") as caught:
+            spot("a")
+        assert not caught.value.sent
+
+
+def test_several_hashes_need_a_set(driver: Driver) -> None:
+    spot = define(
+        driver, "f(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON key_hashes(t);"
+    )
+    assert spot("a") == "01"
+    with pytest.raises(RoutingError, match="set-returning"):
+        spot("ab")
+
+
+def test_clusters_come_from_home(driver: Driver) -> None:
+    spot = define(driver, "f(t text) RETURNS text", "CLUSTER cluster_for(t); RUN ON 2;")
+    assert spot("some") == "02"
+    with pytest.raises(RoutingError, match="NULL"):
+        spot("none")
+    double = define(
+        driver, "g(t text) RETURNS text", "CLUSTER clusters_for(t); RUN ON 2;"
+    )
+    with pytest.raises(RoutingError, match="one row, 2 came"):
+        double("some")
+
+
+def test_an_error_at_home_is_the_homes_own(driver: Driver) -> None:
+    """Nothing went to a partition: the whole call may be repeated."""
+    spot = define(
+        driver, "f(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON nowhere(t);"
+    )
+    with pytest.raises(psycopg.errors.UndefinedFunction) as caught:
+        spot("a")
+    assert not caught.value.sent  # type: ignore[attr-defined]
+    unknown = define(driver, "g(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON foo;")
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        unknown("a")
+
+
+def test_connect_from_data_only_where_allowed(
+    make_router: Callable[..., Driver], databases4: list[str], home: str, pg: Pg
+) -> None:
+    pg.execute("home", "TRUNCATE places")
+    pg.execute("home", "INSERT INTO places VALUES (%s)", [databases4[3]])
+    bodies = ["CONNECT where_is(t);", "CONNECT t;", "CONNECT text(t);"]
+    closed = make_router({}, home=home)
+    open_ = make_router({}, home=home, allow_connect=["/*", "127.0.0.*"])
+    for body in bodies:
+        spot = define(open_, "f(t text) RETURNS text", body)
+        assert spot(databases4[3]) == "03"
+        spot = define(closed, "f(t text) RETURNS text", body)
+        with pytest.raises(ConfigError, match="allow_connect") as caught:
+            spot(databases4[3])
+        assert caught.value.sqlstate == "42501"
+
+
+def test_defaults(driver: Driver) -> None:
+    """Constants are applied here, all else at home."""
+    function = driver.define(
+        "CREATE FUNCTION f(a int4 DEFAULT 7, b text DEFAULT 'it''s', "
+        "c int4 DEFAULT 1 + 1, d text[] DEFAULT '{x,y}', e bool DEFAULT true, "
+        "f text DEFAULT NULL) RETURNS text LANGUAGE plproxy AS $$ CLUSTER 'userdb'; "
+        "RUN ON 0; SELECT concat_ws(',', a, b, c, d, e, f); $$"
+    )
+    assert function() == "7,it's,2,{x,y},t"
+    assert function(1, d=["z"]) == "1,it's,2,{z},t"
+
+
+def test_without_a_home_it_is_an_error_at_declaration(userdb: Driver) -> None:
+    with pytest.raises(
+        UnsupportedError, match=r"f\(1\).*line 1.*lower\(.*hashes=.*home="
+    ) as caught:
+        define(userdb, "f(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON lower(t);")
+    assert (caught.value.sqlstate, caught.value.line) == ("0A000", 1)

@@ -1,0 +1,127 @@
+"""New maps and definitions take the old ones' places while calls go on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from plproxy_py import ConfigError, Error, Router, _clusters
+from tests.fix_router import Driver
+
+FUNCTION = """
+CREATE FUNCTION spot() RETURNS text LANGUAGE plproxy AS
+$$ CLUSTER 'userdb'; RUN ON %s; SELECT right(current_database()::text, 2); $$;
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, databases4: list[str], monkeypatch: pytest.MonkeyPatch):
+    """Write the two files anew; the router looks at every call."""
+    monkeypatch.setattr(_clusters, "FILE_TTL", 0.0)
+    written = 0
+
+    def write(
+        partitions: list[str] | None = None, run_on: str = "0", text: str = ""
+    ) -> Path:
+        nonlocal written
+        config = tmp_path / "plproxy.toml"
+        listed = ", ".join(repr(c) for c in partitions or databases4)
+        config.write_text(
+            f"functions = ['f.sql']\n[clusters.userdb]\npartitions = [{listed}]\n{text}"
+        )
+        (tmp_path / "f.sql").write_text(FUNCTION % run_on)
+        written += 1
+        for path in (config, tmp_path / "f.sql"):
+            os.utime(path, (written, written))
+        return config
+
+    return write
+
+
+def test_clusters_and_functions_swap_together(
+    make_router: Callable[..., Driver],
+    files: Callable[..., Path],
+    databases4: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "plproxy_py")
+    driver = make_router()
+    driver.router.configure(files())
+    spot = driver.router.functions["public.spot()"]
+    assert driver.run(spot()) == "00"
+    files(run_on="1")
+    assert driver.run(spot()) == "01"
+    files([databases4[1], databases4[0]], run_on="1")
+    assert driver.run(spot()) == "00"
+    assert "4 partitions became 2" in caplog.text
+    assert "partition 0 moved from" in caplog.text
+
+
+def test_a_bad_file_leaves_the_old_one_serving(
+    make_router: Callable[..., Driver],
+    files: Callable[..., Path],
+    databases4: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    driver = make_router()
+    driver.router.configure(files())
+    for bad in (
+        {"text": "nonsense = 1"},
+        {"partitions": databases4[:3]},
+        {"run_on": "nothing_known(x)"},
+        {"text": "]"},
+    ):
+        files(**bad)
+        caplog.clear()
+        for _ in range(3):
+            assert driver.run(driver.router.call("spot")) == "00"
+        assert len([r for r in caplog.records if r.levelname == "ERROR"]) == 1
+        assert driver.router.stats()["config"]["error"]
+    files(run_on="2")
+    assert driver.run(driver.router.call("spot")) == "02"
+    assert driver.router.stats()["config"]["error"] is None
+
+
+def test_a_typed_face_follows_its_function(
+    files: Callable[..., Path], databases4: list[str]
+) -> None:
+    """A DBA moves the function elsewhere; the Python file stays as it is."""
+    with Router.from_config(files()) as router:
+
+        @router.proxy
+        def spot() -> str: ...
+
+        assert spot() == "00"
+        files(run_on="3")
+        assert spot() == "03"
+        assert spot.__name__ == "spot"
+
+
+def test_a_dropped_function_says_so(files: Callable[..., Path]) -> None:
+    config = files()
+    with Router.from_config(config) as router:
+        spot = router.functions["public.spot()"]
+        assert spot() == "00"
+        sql = config.with_name("f.sql")
+        sql.write_text("SELECT 1;")
+        os.utime(sql, (99, 99))
+        with pytest.raises(Error, match="not defined any longer") as caught:
+            spot()
+        assert caught.value.sqlstate == "42883"
+
+
+def test_a_mapping_is_swapped_at_run_time(
+    make_router: Callable[..., Driver], databases4: list[str]
+) -> None:
+    driver = make_router({"userdb": databases4})
+    place = "SELECT right(current_database()::text, 2) AS p"
+    assert driver.execute("userdb", place, run_on=0)[0][0].p == "00"
+    driver.router.configure({"userdb": databases4[::-1]})
+    assert driver.execute("userdb", place, run_on=0)[0][0].p == "03"
+    with pytest.raises(ConfigError):
+        driver.router.configure({"userdb": databases4[:3]})
+    assert driver.execute("userdb", place, run_on=0)[0][0].p == "03"
