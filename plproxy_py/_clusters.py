@@ -3,7 +3,7 @@
 A new definition is built and checked as a whole before it is swapped in; one that can't
 be leaves the old one serving, and is reported once. Pools that no cluster names any
 longer are closed as their calls end. Where a definition comes from is `sources`'
-affair, what is asked of a database `_home_clusters`'.
+affair; those of a database are kept current by `_home_clusters`.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class ClusterMap:
                 if name in before:
                     _log_moves(before[name], wired)
             self._forget(before.values())
+
+    def put(self, config: ClusterConfig) -> None:
+        """Put one cluster in force, beside the others."""
+        others = {name: wired.config for name, wired in self.wired.items()}
+        self.swap({**others, config.name: config})
 
     def _forget(self, before: Iterable[Wired]) -> None:
         kept = {id(pool) for wired in self.wired.values() for pool in wired.pools}

@@ -130,11 +130,11 @@ class Connector:
 
     def open(self, session: Session, application_name: str) -> Future[Link]:
         """Open a link. The future fails with a `ConnectError` or `ConfigError`."""
-        return self._submit(self._open(session, application_name))
+        return self.submit(self._open(session, application_name))
 
     def cancel(self, link: Link) -> Future[None]:
         """Ask the link's server to cancel; done when the server took the request."""
-        return self._submit(link.connection.cancel_safe(timeout=CANCEL_TIMEOUT))
+        return self.submit(link.connection.cancel_safe(timeout=CANCEL_TIMEOUT))
 
     def close_after(self, link: Link, cancel: Future[None]) -> None:
         """Close a link once its cancel request is through, or has failed."""
@@ -149,7 +149,8 @@ class Connector:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
 
-    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the background thread. Raise `RouterClosed`."""
         with self._lock:
             if self._closed:
                 work.close()

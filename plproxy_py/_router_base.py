@@ -22,6 +22,7 @@ from plproxy_py._calls import Steps
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap, Clusters, FileClusters, FixedClusters
 from plproxy_py._exchange import Exchange, Statement
+from plproxy_py._home_clusters import HomeClusters
 from plproxy_py._notices import Notice, log_notice
 from plproxy_py._pools import Pools, Wired
 from plproxy_py._routing import Routing
@@ -74,6 +75,7 @@ class RouterBase:
             self._routing.home = self._pools.wire(sources.private_cluster(home))
         self._map = ClusterMap(self._pools)
         self._clusters: Clusters | None = None
+        self._reflected: HomeClusters | None = None
         self._remedies: dict[str, str] = {}
         if clusters is not None:
             self.configure(clusters)
@@ -88,6 +90,43 @@ class RouterBase:
         router = cls(**options)
         router.configure(path)
         return router
+
+    @classmethod
+    def from_database(
+        cls, connstr: str, *, config_ttl: float = 1.0, **options: Any
+    ) -> Self:
+        """Return a router with the clusters that a PL/Proxy database defines.
+
+        SQL/MED servers first, else plproxy.get_cluster_*(). That database is also the
+        ``home`` of expressions. ``config_ttl``: seconds for which a definition is taken
+        as current; 0 asks in each call. ``options``: the constructor's keywords. Opens
+        no connection.
+        """
+        router = cls(home=connstr, **options)
+        router._clusters = router._home_clusters(config_ttl)
+        return router
+
+    def _home_clusters(self, ttl: float) -> HomeClusters:
+        home = self._routing.home
+        if home is None:
+            raise ConfigError("there is no home database to ask: give home=")
+        return HomeClusters(
+            self._map,
+            self._catalog,
+            home,
+            self._exchange,
+            self._pools.connector,
+            ttl,
+        )
+
+    def _reflect(self) -> Steps[list[Entry]]:
+        """Declare the home database's functions."""
+        clusters = self._clusters
+        if not isinstance(clusters, HomeClusters):
+            if self._reflected is None:
+                self._reflected = self._home_clusters(1.0)
+            clusters = self._reflected
+        return (yield from clusters.reflect())
 
     def configure(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Define the clusters: a mapping of clusters, or a TOML file's path.
@@ -152,8 +191,9 @@ class RouterBase:
         )
 
     def _refresh(self) -> Steps[None]:
-        if self._clusters is not None:
-            yield from self._clusters.refresh()
+        for source in (self._clusters, self._reflected):
+            if source is not None:
+                yield from source.refresh()
 
     def _call(
         self,

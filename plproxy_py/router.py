@@ -91,6 +91,16 @@ class Router(RouterBase):
         entries = self._catalog.load(Path(path))
         return [bind_call(self, entry) for entry in entries]
 
+    def reflect(self) -> list[ProxyCall[..., Any]]:
+        """Declare every LANGUAGE plproxy function of the home database.
+
+        They are typed as its catalog has them, and follow it when it changes. What
+        can't be used here is logged, and passed over. Raise `ConfigError` without a
+        home database, or if it can't be asked.
+        """
+        entries = run(self._reflect())
+        return [bind_call(self, entry) for entry in entries]
+
     @property
     def functions(self) -> Mapping[str, ProxyCall[..., Any]]:
         """The declared functions, by ``schema.name(argtypes)``."""

@@ -96,6 +96,16 @@ class AsyncRouter(RouterBase):
         entries = self._catalog.load(Path(path))
         return [bind_async_call(self, entry) for entry in entries]
 
+    async def reflect(self) -> list[AsyncProxyCall[..., Any]]:
+        """Declare every LANGUAGE plproxy function of the home database.
+
+        They are typed as its catalog has them, and follow it when it changes. What
+        can't be used here is logged, and passed over. Raise `ConfigError` without a
+        home database, or if it can't be asked.
+        """
+        entries = await run_async(self._reflect())
+        return [bind_async_call(self, entry) for entry in entries]
+
     @property
     def functions(self) -> Mapping[str, AsyncProxyCall[..., Any]]:
         """The declared functions, by ``schema.name(argtypes)``."""

@@ -1,0 +1,242 @@
+"""Clusters and functions of a PL/Proxy database, kept current while calls go on.
+
+A cluster is loaded when it is first named. From then on its check, one cheap question,
+is asked at most every ``config_ttl`` seconds, in the background and by one asker; with
+0 it is asked in each call, at PL/Proxy's own cadence. With the database down the last
+good map serves. A right that was taken away, or a cluster that was dropped, is no bad
+definition: calls are refused until it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from plproxy_py._calls import Steps, run_async
+from plproxy_py._catalog import Catalog, Entry
+from plproxy_py._clusters import ClusterMap
+from plproxy_py._exchange import Exchange, Statement
+from plproxy_py._links import Connector
+from plproxy_py._pools import Wired
+from plproxy_py.config import ClusterConfig
+from plproxy_py.errors import (
+    ConfigError,
+    DeclarationError,
+    Error,
+    NoSuchCluster,
+    PartitionError,
+)
+from plproxy_py.function import ProxyFunction
+from plproxy_py.sources.database import Loaded, cluster_question
+from plproxy_py.sources.functions import Reflection, functions_question
+from plproxy_py.sources.question import Question
+
+T = TypeVar("T")
+
+logger = logging.getLogger("plproxy_py")
+
+ASK_TIMEOUT = 10.0
+
+# What a router must not go on without: USAGE, a user mapping.
+_REFUSALS = ("42501", "42704")
+
+
+@dataclass(slots=True)
+class _Known:
+    """A loaded cluster. ``seen``: when it was last current; ``error``: why not now."""
+
+    loaded: Loaded
+    seen: float
+    error: Error | None = field(default=None)
+
+
+class HomeClusters:
+    """Clusters by name, from the database that ``home`` leads to."""
+
+    def __init__(
+        self,
+        map: ClusterMap,
+        catalog: Catalog,
+        home: Wired,
+        exchange: Exchange,
+        connector: Connector,
+        ttl: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._map = map
+        self._catalog = catalog
+        self._home = home
+        self._exchange = exchange
+        self._connector = connector
+        self._ttl = ttl
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._reflection: Reflection | None = None
+        self._lock = threading.Lock()
+        self._asking = False
+        self._due = 0.0
+
+    def get(self, name: str) -> Steps[Wired]:
+        """Return a cluster; load it if nobody has yet. Raise what its source says."""
+        known = self._known.get(name)
+        if known is None:
+            yield from self._load(name)
+        elif self._ttl == 0:
+            yield from self._check(name, known)
+        elif known.error is not None and _refused(known.error):
+            raise _again(known.error)
+        return self._map.get(name)
+
+    def refresh(self) -> Steps[None]:
+        """Start the background's round of questions, if it is due."""
+        if self._ttl == 0:
+            if self._reflection is not None:
+                yield from self._check_functions(self._reflection)
+            return
+        if self._clock() < self._due:
+            return
+        with self._lock:
+            if self._asking or not (self._known or self._reflection):
+                return
+            self._asking = True
+        self._connector.submit(self._round())
+
+    async def _round(self) -> None:
+        """Ask about everything that is known. Runs on the connector's loop."""
+        try:
+            if self._reflection is not None:
+                await run_async(self._check_functions(self._reflection))
+            for name, known in list(self._known.items()):
+                await run_async(self._quietly(name, known))
+        except asyncio.CancelledError:
+            pass  # the router was closed
+        finally:
+            self._due = self._clock() + self._ttl
+            self._asking = False
+
+    def _quietly(self, name: str, known: _Known) -> Steps[None]:
+        try:
+            yield from self._check(name, known)
+        except Error as error:
+            known.error = error
+
+    def _load(self, name: str) -> Steps[None]:
+        loaded = yield from self._ask(cluster_question(name))
+        if loaded.ignored:
+            logger.info(
+                "cluster %s: without effect here: %s", name, ", ".join(loaded.ignored)
+            )
+        self._map.put(loaded.config)
+        self._known[name] = _Known(loaded, self._clock())
+        self._due = self._due or self._clock() + self._ttl
+
+    def _check(self, name: str, known: _Known) -> Steps[None]:
+        """Look whether a cluster is still the same, load it anew if not.
+
+        Raise only for a right that is gone or a cluster that was dropped: for all else
+        the map in force goes on serving.
+        """
+        try:
+            same = yield from self._ask(known.loaded.check)
+            if not same:
+                yield from self._load(name)
+            else:
+                known.seen, known.error = self._clock(), None
+        except Error as error:
+            if _refused(error):
+                raise
+            if known.error is None or str(known.error) != str(error):
+                logger.error(
+                    "cluster %s: the last good definition stays in force: %s",
+                    name,
+                    error,
+                )
+            known.error = error
+
+    def reflect(self) -> Steps[list[Entry]]:
+        """Read every function of the language from the catalog, and declare it.
+
+        What can't be used is logged with its reason, and passed over.
+        """
+        reflection = yield from self._ask(functions_question())
+        functions: list[ProxyFunction] = []
+        errors: list[DeclarationError] = list(reflection.errors)
+        for found in reflection.functions:
+            try:
+                functions.append(
+                    self._catalog.compile(
+                        found.signature, found.body, found.strict, found.columns
+                    )
+                )
+            except DeclarationError as error:
+                errors.append(error)
+        for unusable in errors:
+            logger.warning("passed over: %s", unusable)
+        entries = self._catalog.replace(functions)
+        self._reflection = reflection
+        self._due = self._due or self._clock() + self._ttl
+        return entries
+
+    def _check_functions(self, reflection: Reflection) -> Steps[None]:
+        try:
+            same = yield from self._ask(reflection.check)
+            if not same:
+                yield from self.reflect()
+        except Error as error:
+            logger.error("the last good functions stay in force: %s", error)
+
+    def _ask(self, question: Question[T]) -> Steps[T]:
+        """Ask a question, and those that its answer leads to."""
+        step: Question[T] | T = question
+        while isinstance(step, Question):
+            statement = Statement(
+                "configuration",
+                step.sql,
+                [step.params],
+                time.monotonic() + ASK_TIMEOUT,
+            )
+            try:
+                rows = yield from self._exchange.rows(self._home, (0,), statement, None)
+            except Error as error:
+                # Nothing of the caller's went anywhere.
+                error.partition, error.sent, error.outcomes = None, False, {}
+                if isinstance(error, PartitionError):
+                    raise ConfigError(f"the home database: {error}") from error
+                raise
+            step = step.read(rows[0])
+        return step
+
+    def configs(self) -> Mapping[str, ClusterConfig]:
+        return {name: wired.config for name, wired in self._map.wired.items()}
+
+    def stats(self) -> Mapping[str, Any]:
+        now = self._clock()
+        clusters: dict[str, dict[str, Any]] = {
+            name: {
+                "version": known.loaded.version,
+                "age": now - known.seen,
+                "error": None if known.error is None else str(known.error),
+            }
+            for name, known in self._known.items()
+        }
+        errors = [known["error"] for known in clusters.values() if known["error"]]
+        return {
+            "source": self._home.config.target(0).redacted,
+            "age": max((known["age"] for known in clusters.values()), default=0.0),
+            "error": errors[0] if errors else None,
+            "clusters": clusters,
+        }
+
+
+def _refused(error: Error) -> bool:
+    return isinstance(error, NoSuchCluster) or error.sqlstate in _REFUSALS
+
+
+def _again(error: Error) -> Error:
+    """Return a fresh copy: an error object belongs to one raise."""
+    return type(error)(str(error), sqlstate=error.sqlstate, cluster=error.cluster)
