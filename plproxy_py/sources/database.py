@@ -16,6 +16,7 @@ raises, the version function's own among them, are its caller's to pass on.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,6 @@ from plproxy_py.sources.options import (
     USERS,
     Login,
     ignored_options,
-    is_complete,
     make_cluster,
     read_options,
     split_option,
@@ -53,11 +53,9 @@ SELECT jsonb_build_object(
             'usage', has_server_privilege(u.oid, s.oid, 'USAGE'),
             'mapping', (
                 SELECT jsonb_build_object(
-                    'visible', m.umoptions IS NOT NULL
-                        OR pg_has_role(s.srvowner, 'USAGE')
-                        OR (m.umuser <> 0 AND m.usename = current_user),
+                    'visible', @visible@,
                     'options', @options@)
-                  FROM pg_catalog.pg_user_mappings m
+                  FROM pg_catalog.pg_user_mappings m @join@
                  WHERE m.srvid = s.oid AND m.umuser IN (0, u.oid)
                  ORDER BY m.umuser DESC
                  LIMIT 1))
@@ -70,7 +68,7 @@ SELECT jsonb_build_object(
                  ORDER BY n DESC
                  LIMIT 1)
               WHEN 'session_user' THEN session_user ELSE current_user END
-         WHERE s.srvname = $1),
+         WHERE s.srvname = $1::text),
     'functions', (
         SELECT jsonb_object_agg(p.proname, CASE
                    WHEN p.proallargtypes IS NOT NULL THEN (
@@ -89,32 +87,49 @@ SELECT jsonb_build_object(
          WHERE n.nspname = 'plproxy' AND p.proargtypes = '25'
            AND p.proname IN ('get_cluster_version', 'get_cluster_config',
                              'get_cluster_partitions')),
-    'unveils', EXISTS (
+    'view', EXISTS (
         SELECT
-          FROM pg_catalog.pg_proc p
-          JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-         WHERE n.nspname = 'plproxy' AND p.proname = 'user_mapping_options'
-           AND p.proargtypes = '25 19'
+          FROM pg_catalog.pg_class c
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'plproxy' AND c.relname = 'user_mapping' AND c.relkind = 'v'
            AND has_schema_privilege(n.oid, 'USAGE')
-           AND has_function_privilege(p.oid, 'EXECUTE')))::text"""
+           AND has_table_privilege(c.oid, 'SELECT')))::text"""
 
-_OWN = _LOOK.replace("@options@", "m.umoptions").encode()
-_UNVEILED = _LOOK.replace(
-    "@options@", "plproxy.user_mapping_options($1, u.rolname)"
-).encode()
+
+def _look(**parts: str) -> bytes:
+    return re.sub("@([a-z]+)@", lambda match: parts[match[1]], _LOOK).encode()
+
+
+_OWN = _look(
+    join="",
+    options="m.umoptions",
+    visible="""m.umoptions IS NOT NULL
+                        OR pg_has_role(s.srvowner, 'USAGE')
+                        OR (m.umuser <> 0 AND m.usename = current_user)""",
+)
+# The view says less than it could if one acts for session_user: so the mapping is still
+# chosen from all, and the view asked for its options only.
+_VIEW = _look(
+    join="LEFT JOIN plproxy.user_mapping v ON v.umid = m.umid",
+    options="v.umoptions",
+    visible="v.umid IS NOT NULL",
+)
 
 # Read with a column list, so that columns behind the first don't matter, as in
 # PL/Proxy. Sub-selects in this place run from left to right.
-_VERSION = "(SELECT jsonb_agg(v::text) FROM plproxy.get_cluster_version($1) AS f (v))"
+_VERSION = (
+    "(SELECT jsonb_agg(v::text) FROM plproxy.get_cluster_version($1::text) AS f (v))"
+)
 _LOAD = f"""
 SELECT jsonb_build_array(
     {_VERSION},
     (SELECT jsonb_agg(jsonb_build_array(k, v))
-       FROM plproxy.get_cluster_config($1) AS f (k, v)),
-    (SELECT jsonb_agg(c) FROM plproxy.get_cluster_partitions($1) AS f (c)),
+       FROM plproxy.get_cluster_config($1::text) AS f (k, v)),
+    (SELECT jsonb_agg(c) FROM plproxy.get_cluster_partitions($1::text) AS f (c)),
     {_VERSION})::text""".encode()
 _CHECK = f"""
-SELECT (CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = $1)
+SELECT (CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_foreign_server
+                         WHERE srvname = $1::text)
         THEN NULL ELSE {_VERSION} END)::text""".encode()
 
 
@@ -147,7 +162,7 @@ def cluster_question(name: str) -> Question[Loaded]:
     def read(rows: Sequence[Sequence[Any]]) -> Question[Loaded] | Loaded:
         found = document(rows)
         if found["server"] is not None:
-            return _read_server(name, _OWN, rows)
+            return _server(name, _OWN, rows)
         _check_functions(name, found["functions"] or {})
         return _load(name, found["users"], attempt=1)
 
@@ -165,7 +180,7 @@ def _error(name: str, reason: str, sqlstate: str | None = None) -> ConfigError:
 # A foreign server
 
 
-def _read_server(
+def _server(
     name: str, sql: bytes, rows: Sequence[Sequence[Any]]
 ) -> Question[Loaded] | Loaded:
     found = document(rows)
@@ -180,35 +195,27 @@ def _read_server(
         )
     if mapping is None:
         raise _error(name, f"user mapping not found for {user!r}", "42704")
-    options = [split_option(option) for option in server["options"]]
+    if not mapping["visible"] and found["view"] and sql is _OWN:
+        return Question(_VIEW, _params(name), lambda rows: _server(name, _VIEW, rows))
+    options = _split(server["options"])
     wrapper = server["wrapper_options"]
     try:
         connstrs, others = split_partitions(options[wrapper:])
-        read = read_options(options[:wrapper] + list(others))
-        hidden = not all(map(is_complete, connstrs)) and not (
-            mapping["visible"] if sql is _OWN else mapping["options"] is not None
-        )
+        known = read_options([*options[:wrapper], *others])
     except ConfigError as error:
         raise _error(name, str(error)) from None
-    if hidden:
-        if sql is _OWN and found["unveils"]:
-            return Question(
-                _UNVEILED,
-                _params(name),
-                lambda rows: _read_server(name, sql=_UNVEILED, rows=rows),
-            )
-        raise _error(
-            name,
-            f"the options of its PUBLIC user mapping are hidden from {user!r}: a "
-            "superuser has to run sql/user_mapping.sql in this database",
-            "42501",
-        )
-    login = Login(user, [split_option(option) for option in mapping["options"] or ()])
-    config = make_cluster(name, connstrs, read, login)
-    check = Question(
-        sql, _params(name), lambda rows: document(rows)["server"] == server
-    )
-    return Loaded(config, _digest(config), True, check, ignored_options(read))
+    login = Login(user, _split(mapping["options"]) if mapping["visible"] else None)
+    config = make_cluster(name, connstrs, known, login)
+    check = Question(sql, _params(name), lambda rows: _is_server(rows, server))
+    return Loaded(config, _digest(config), True, check, ignored_options(known))
+
+
+def _split(options: Sequence[str] | None) -> list[tuple[str, str]]:
+    return [split_option(option) for option in options or ()]
+
+
+def _is_server(rows: Sequence[Sequence[Any]], server: object) -> bool:
+    return bool(document(rows)["server"] == server)
 
 
 def _digest(config: ClusterConfig) -> str:

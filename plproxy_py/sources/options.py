@@ -21,9 +21,8 @@ from plproxy_py.errors import ConfigError
 
 Options = Sequence[tuple[str, str]]
 
-# Accepted by PL/Proxy as well, and without effect there.
+# PL/Proxy takes them as well, and does nothing with them.
 IGNORED = (
-    "disable_binary",
     "keepalive_count",
     "keepalive_idle",
     "keepalive_interval",
@@ -34,6 +33,7 @@ KNOWN = (
     "connect_timeout",
     "connection_lifetime",
     "default_user",
+    "disable_binary",
     "modular_mapping",
     "pooler",
     "query_timeout",
@@ -50,11 +50,11 @@ _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]{1,18})")
 class Login:
     """As whom to connect to partitions whose connect string names no user.
 
-    ``options`` are the user mapping's, () without one.
+    ``options`` are the user mapping's: () without any, None if they may not be read.
     """
 
     user: str
-    options: Options = field(default=(), repr=False)
+    options: Options | None = field(default=(), repr=False)
 
 
 def to_integer(value: str) -> int:
@@ -116,33 +116,30 @@ def ignored_options(options: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(key for key in IGNORED if to_integer(options.get(key, "")) > 0)
 
 
-def is_complete(connstr: str) -> bool:
-    """Tell whether a connect string names its user, so that no mapping counts.
-
-    Raise `ConfigError` if libpq can't parse it.
-    """
-    return any(keyword == "user" for keyword, _ in parse_connstr(connstr).parameters)
-
-
 def effective_connstr(connstr: str, login: Login) -> str:
     """Return the connect string with the login put in, if it names no user itself.
 
     All options of the mapping go in, and win over the connect string's own. Raise
-    `ConfigError`, which quotes no value.
+    `ConfigError`, which quotes no value; 42501 if the options may not be read.
     """
-    if is_complete(connstr):
-        return connstr
     target = parse_connstr(connstr)
     parameters = dict(target.parameters) | dict(target.secrets)
-    try:
-        # A name that is no keyword is refused, lest it be sent as something else.
-        return make_conninfo(
-            "", **(parameters | {"user": login.user} | dict(login.options))
+    if "user" in parameters:
+        return connstr
+    if login.options is None:
+        raise ConfigError(
+            f"the options of the PUBLIC user mapping are hidden from {login.user!r}; "
+            "sql/user_mapping.sql, run by a superuser in this database, shows them to "
+            "those who have USAGE on the foreign server",
+            sqlstate="42501",
         )
+    parameters |= {"user": login.user, **dict(login.options)}
+    try:
+        return make_conninfo("", **parameters)
     except ProgrammingError:
         names = ", ".join(name for name, _ in login.options)
         raise ConfigError(
-            f"the user mapping has an option that libpq does not know among {names}"
+            f"libpq does not know an option of the user mapping: {names}"
         ) from None
 
 
@@ -162,6 +159,7 @@ def make_cluster(
                 f"cluster {name!r}: partition {number}: {error}",
                 cluster=name,
                 partition=number,
+                sqlstate=error.sqlstate,
             ) from None
     definition: dict[str, Any] = {"partitions": partitions}
     for key in ("connection_lifetime", "query_timeout"):

@@ -67,7 +67,8 @@ def test_a_where_may_follow_the_call(driver: Driver) -> None:
 def test_split_asks_once_for_all_elements(driver: Driver) -> None:
     function = driver.define(
         "CREATE FUNCTION f(a text[], OUT place text, OUT x text[]) RETURNS SETOF "
-        "record LANGUAGE plproxy AS $$ CLUSTER 'userdb'; SPLIT a; RUN ON key_hashes(a); "
+        "record LANGUAGE plproxy AS "
+        "$$ CLUSTER 'userdb'; SPLIT a; RUN ON key_hashes(a); "
         "SELECT right(current_database()::text, 2) AS place, $1 AS x; $$"
     )
     rows = function(["ab", "", "abc"])
