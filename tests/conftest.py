@@ -1,3 +1,8 @@
 """Names the plugins; each fixture lives in the file of its subject."""
 
-pytest_plugins = ["tests.fix_server", "tests.fix_router"]
+pytest_plugins = [
+    "tests.fix_server",
+    "tests.fix_router",
+    "tests.fix_plproxy",
+    "tests.fix_proxydb",
+]

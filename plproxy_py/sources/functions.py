@@ -95,7 +95,7 @@ SELECT jsonb_build_object(
                    'name', coalesce(e.typname, t.typname),
                    'array', e.oid IS NOT NULL,
                    'kind', t.typtype,
-                   'composite', t.typcategory = 'C',
+                   'composite', t.typtype IN ('c', 'd') AND t.typcategory = 'C',
                    'columns', (
                        SELECT jsonb_agg(jsonb_build_array(attname, atttypid)
                                         ORDER BY attnum)
