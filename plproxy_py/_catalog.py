@@ -22,7 +22,8 @@ class Catalog:
     """Compiled functions by key, and the Python hash functions they may name."""
 
     def __init__(self, hashes: Mapping[str, Callable[..., Any]]) -> None:
-        self.hashes = dict(hashes)
+        # As SQL folds names that stand without quotes.
+        self.hashes = {name.lower(): function for name, function in hashes.items()}
         self.functions: dict[str, ProxyFunction] = {}
 
     def add(self, function: ProxyFunction) -> None:
@@ -66,11 +67,13 @@ class Catalog:
 
         Raise `SignatureError` 42883 where there is none, 42725 where there are several.
         """
-        found = list(self._matching(name))
+        with_types = name.rstrip().endswith(")")
+        wanted = parse_signature(name if with_types else f"{name}()", schema="")
+        found = list(self._matching(wanted, with_types))
         if not found:
+            names = {function.signature.name for function in self.functions.values()}
             raise SignatureError(
-                f"no function {name} is declared"
-                f"{nearest(name, [f.signature.name for f in self.functions.values()])}",
+                f"no function {name} is declared{nearest(wanted.name, names)}",
                 sqlstate="42883",
             )
         if len(found) > 1:
@@ -80,9 +83,7 @@ class Catalog:
             )
         return found[0]
 
-    def _matching(self, name: str) -> Iterator[ProxyFunction]:
-        with_types = name.rstrip().endswith(")")
-        wanted = parse_signature(name if with_types else f"{name}()", schema="")
+    def _matching(self, wanted: Signature, with_types: bool) -> Iterator[ProxyFunction]:
         for function in self.functions.values():
             signature = function.signature
             if (

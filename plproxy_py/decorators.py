@@ -18,11 +18,17 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from plproxy_py._calls import run, run_async
 from plproxy_py._catalog import Catalog
 from plproxy_py._router_base import RouterBase
-from plproxy_py.errors import DeclarationError, RoutingError, SignatureError
+from plproxy_py.errors import (
+    DeclarationError,
+    RoutingError,
+    SignatureError,
+    UnsupportedError,
+    placed,
+)
 from plproxy_py.function import Plan, ProxyFunction, compile_error, compile_function
 from plproxy_py.hints import Hints, hinted_arguments, hinted_signature, read_hints
 from plproxy_py.language.body import Body
-from plproxy_py.language.parser import Keyword, parse_body, parse_statement
+from plproxy_py.language.parser import Keyword, parse_statements
 from plproxy_py.signature import Signature, parse_signature
 
 P = ParamSpec("P")
@@ -78,6 +84,12 @@ class Declaration:
     name: str | None = None
     schema: str = "public"
     timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for keyword in ("signature", "cluster", "connect", "split", "target", "select"):
+            value = getattr(self, keyword)
+            if not (value is None or isinstance(value, str) or callable(value)):
+                raise TypeError(f"{keyword} is a text, not {type(value).__name__}")
 
 
 def bind_call(
@@ -168,13 +180,16 @@ def _face(
     catalog: Catalog, python: Callable[..., Any], namespace: Mapping[str, Any]
 ) -> ProxyFunction:
     found = catalog.find(python.__name__)
-    return compile_function(
+    function = compile_function(
         found.signature,
         found.body,
         registered=catalog.hashes,
         hints=read_hints(python, namespace, typed=False),
         strict=found.strict,
+        timeout=found.timeout,
     )
+    # A callable's are not in the body.
+    return dataclasses.replace(function, run_on=found.run_on, cluster=found.cluster)
 
 
 def _declared(
@@ -189,6 +204,8 @@ def _declared(
         body = _body(signature, given)
     except DeclarationError as error:
         raise compile_error(error, signature.label) from None
+    except RoutingError as error:
+        raise placed(error, signature.label) from None
     return compile_function(
         signature,
         body,
@@ -222,21 +239,18 @@ def _body(signature: Signature, given: Declaration) -> Body:
     """Return the body that the keywords spell, under the rules of a written one."""
     names = [argument.name for argument in signature.inputs]
     arrays = [argument.type.is_array for argument in signature.inputs]
+    if given.cluster is None and given.connect is None:
+        raise SignatureError("say where it runs: cluster= or connect=")
     texts: dict[Keyword, str | None] = {
         "CONNECT": _connect_text(given.connect),
         "CLUSTER": _cluster_text(given.cluster),
         "RUN ON": _run_on_text(given),
         "SPLIT": given.split,
         "TARGET": given.target,
-        "SELECT": _select_text(given.select),
+        "SELECT": given.select,
     }
-    statements = []
-    for keyword, text in texts.items():
-        if text is not None:
-            # Alone first: a text must not bring a second statement with it.
-            parse_statement(keyword, text, names, arrays)
-            statements.append(f"{keyword} {text};")
-    return parse_body("\n".join(statements), names, arrays)
+    given_texts = {key: text for key, text in texts.items() if text is not None}
+    return parse_statements(given_texts, names, arrays)
 
 
 def _cluster_text(cluster: ClusterText | None) -> str | None:
@@ -248,15 +262,12 @@ def _cluster_text(cluster: ClusterText | None) -> str | None:
 
 
 def _connect_text(connect: str | None) -> str | None:
+    if callable(connect):
+        raise UnsupportedError("CONNECT from a callable can't be executed yet")
     is_connstr = connect is not None and ("=" in connect or "://" in connect)
     if connect is None or connect.startswith("'") or not is_connstr:
         return connect
     return connect if _CALL.match(connect) else _literal(connect)
-
-
-def _select_text(select: str | None) -> str | None:
-    # The word itself can't follow SELECT, so a whole statement is meant.
-    return None if select is None else re.sub(r"(?i)^\s*select\b", "", select)
 
 
 def _literal(text: str) -> str:
@@ -273,7 +284,7 @@ def _run_on_text(given: Declaration) -> str | None:
             )
         return None
     if callable(run_on):
-        return None
+        return "ANY"  # replaced once the rules of the language have been held to
     if isinstance(run_on, bool) or not isinstance(run_on, (int, str)):
         raise RoutingError(
             f"run_on is a text, a partition's number or a callable, not "

@@ -8,12 +8,14 @@ parameters to send. Does no I/O.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from plproxy_py import values
+from plproxy_py._casts import applied, argument
+from plproxy_py._defaults import constant_defaults
+from plproxy_py._scalars import Codec
 from plproxy_py.errors import (
     DeclarationError,
     Error,
@@ -94,7 +96,7 @@ class ProxyFunction:
     strict: bool = False
     timeout: float | None = None
     label: str = field(init=False)
-    _codecs: tuple[values.Codec | None, ...] = field(init=False, repr=False)
+    _codecs: tuple[Codec | None, ...] = field(init=False, repr=False)
     _zoned: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -189,13 +191,10 @@ class ProxyFunction:
         if normal is None:
             return None
         codec = self._codecs[index]
-        try:
-            if codec is not None:
-                return values.wire(codec.text(normal))
-            if isinstance(normal, str):
-                return values.wire(normal)
-        except (TypeError, ValueError) as error:
-            raise self._misfit(index, error) from None
+        if codec is not None:
+            return codec.text(normal).encode()
+        if isinstance(normal, str):
+            return normal.encode()
         return Opaque(normal)
 
 
@@ -251,7 +250,7 @@ def _compile(
         query = automatic_query(signature, columns, body.target)
     if hints is None:
         names = tuple(argument.name for argument in signature.inputs)
-        defaults = _defaults(signature)
+        defaults = constant_defaults(signature.inputs)
     else:
         names, defaults = hints.names, dict(hints.defaults)
     return ProxyFunction(
@@ -312,7 +311,7 @@ def _run_on(
     function: Callable[..., Any] | None,
 ) -> RunOn:
     if function is not None:
-        return RunHash(lambda normals: function(*normals), setof)
+        return RunHash(_applied(function, types), setof)
     run_on = body.run_on
     if isinstance(run_on, ArgumentValue):
         index = run_on.index
@@ -340,11 +339,23 @@ def _cluster(
     function: Callable[..., Any] | None,
 ) -> str | Callable[[Sequence[Any]], Any]:
     if function is not None:
-        return lambda normals: function(*normals)
+        return _applied(function, types)
     if isinstance(body.cluster, Literal):
         return body.cluster.value
     assert body.cluster is not None
-    return compile_expression(body.cluster, types, registered).value
+    computed = compile_expression(body.cluster, types, registered)
+    if computed.type not in (None, "text"):
+        raise SignatureError(
+            f"CLUSTER takes a name of type text, not {computed.type}",
+            line=body.cluster.line,
+        )
+    return computed.value
+
+
+def _applied(
+    function: Callable[..., Any], types: Sequence[PgType]
+) -> Callable[[Sequence[Any]], Any]:
+    return applied(function, list(map(argument, range(len(types)), types)))
 
 
 def _connect(body: Body) -> str | None:
@@ -356,30 +367,3 @@ def _connect(body: Body) -> str | None:
         "CONNECT from an argument or a function can't be executed yet",
         line=body.connect.line,
     )
-
-
-_CONSTANT = re.compile(
-    r"""\s*(?:
-        (?P<number>[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)
-      | '(?P<string>(?:[^']|'')*)'
-      | (?P<word>null|true|false)
-    )\s*(?:::\s*[\w .\[\]"]+(?:\([0-9, ]*\))?\s*)?""",
-    re.VERBOSE | re.IGNORECASE,
-)
-
-
-def _defaults(signature: Signature) -> dict[int, Any]:
-    """Return the DEFAULTs that are constants; others must be given by the caller."""
-    defaults: dict[int, Any] = {}
-    for index, argument in enumerate(signature.inputs):
-        match = _CONSTANT.fullmatch(argument.default or "")
-        if match is None or (argument.type.is_array and match["string"]):
-            continue
-        if match["string"] is not None:
-            defaults[index] = match["string"].replace("''", "'")
-        else:
-            word = match["word"]
-            defaults[index] = None if word and word.lower() == "null" else match[1]
-            if word and word.lower() != "null":
-                defaults[index] = word
-    return defaults

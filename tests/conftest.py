@@ -1,3 +1,3 @@
 """Names the plugins; each fixture lives in the file of its subject."""
 
-pytest_plugins = ["tests.fix_server", "tests.fix_router"]
+pytest_plugins = ["tests.fix_server", "tests.fix_router", "tests.fix_cli"]
