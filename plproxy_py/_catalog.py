@@ -7,6 +7,7 @@ the definition does: callables that were handed out follow it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,22 @@ from plproxy_py.signature import Columns, Signature, parse_signature
 
 
 class Entry:
-    """A declared function. ``hints``: of the typed face that stands before it."""
+    """A declared function.
 
-    __slots__ = ("function", "gone", "hints")
+    ``wraps``: the Python function that it was made of; ``hints``: of a typed face.
+    """
 
-    def __init__(self, function: ProxyFunction, hints: Hints | None = None) -> None:
+    __slots__ = ("function", "gone", "hints", "wraps")
+
+    def __init__(
+        self,
+        function: ProxyFunction,
+        hints: Hints | None = None,
+        wraps: Callable[..., Any] | None = None,
+    ) -> None:
         self.function = function
         self.hints = hints
+        self.wraps = wraps
         self.gone = False
 
     def current(self) -> ProxyFunction:
@@ -44,7 +54,8 @@ class Catalog:
     """Compiled functions by key, and the Python hash functions they may name."""
 
     def __init__(self, hashes: Mapping[str, Callable[..., Any]]) -> None:
-        self.hashes = dict(hashes)
+        # As SQL folds names that stand without quotes.
+        self.hashes = {name.lower(): function for name, function in hashes.items()}
         self.entries: dict[str, Entry] = {}
         self.homeless = False
         # What `replace` brought: each key's own entry, and the faces before it.
@@ -63,11 +74,16 @@ class Catalog:
         if self.homeless and function.needs_home is not None:
             raise function.needs_home
 
-    def add(self, function: ProxyFunction, hints: Hints | None = None) -> Entry:
+    def add(
+        self,
+        function: ProxyFunction,
+        hints: Hints | None = None,
+        wraps: Callable[..., Any] | None = None,
+    ) -> Entry:
         """Declare a function, in place of an earlier one of its key."""
         self._check_home(function)
         key = function.signature.key
-        entry = self.entries[key] = Entry(function, hints)
+        entry = self.entries[key] = Entry(function, hints, wraps)
         if hints is None:
             self._defined.pop(key, None)
         elif key in self._defined:
@@ -156,13 +172,21 @@ class Catalog:
 
     def face(self, found: ProxyFunction, hints: Hints) -> ProxyFunction:
         """Compile a declared function once more, under a Python function's hints."""
-        return compile_function(
+        function = compile_function(
             found.signature,
             found.body,
             registered=self.hashes,
             hints=hints,
             strict=found.strict,
             columns=found.columns,
+            timeout=found.timeout,
+        )
+        # A callable's are not in the body.
+        return dataclasses.replace(
+            function,
+            run_on=found.run_on,
+            cluster=found.cluster,
+            connect=found.connect,
         )
 
     def find(self, name: str) -> Entry:
@@ -170,11 +194,13 @@ class Catalog:
 
         Raise `SignatureError` 42883 where there is none, 42725 where there are several.
         """
-        found = list(self._matching(name))
+        with_types = name.rstrip().endswith(")")
+        wanted = parse_signature(name if with_types else f"{name}()", schema="")
+        found = list(self._matching(wanted, with_types))
         if not found:
-            names = [entry.function.signature.name for entry in self.entries.values()]
+            names = {entry.function.signature.name for entry in self.entries.values()}
             raise SignatureError(
-                f"no function {name} is declared{nearest(name, names)}",
+                f"no function {name} is declared{nearest(wanted.name, names)}",
                 sqlstate="42883",
             )
         if len(found) > 1:
@@ -184,9 +210,7 @@ class Catalog:
             )
         return found[0]
 
-    def _matching(self, name: str) -> Iterator[Entry]:
-        with_types = name.rstrip().endswith(")")
-        wanted = parse_signature(name if with_types else f"{name}()", schema="")
+    def _matching(self, wanted: Signature, with_types: bool) -> Iterator[Entry]:
         for entry in self.entries.values():
             signature = entry.function.signature
             if (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from plproxy_py.errors import Error
 from plproxy_py.function import ProxyFunction
 from plproxy_py.pgtypes import parse_type
 from plproxy_py.result import Row
@@ -23,6 +24,28 @@ SELECT p.oid::regprocedure::text AS function,
  WHERE p.proname = $1 AND n.nspname = $2
  ORDER BY 1"""
 
+
+def lacking_partition(function: ProxyFunction, error: Error) -> int | None:
+    """Return the partition that lacks the function, None if the error says otherwise.
+
+    Not where a body's SELECT calls what it likes, nor where the error arose inside the
+    remote function, which its context tells.
+    """
+    if error.sqlstate != "42883" or error.diag.context or function.body.select:
+        return None
+    return error.partition
+
+
+def _called(function: ProxyFunction) -> tuple[str, str]:
+    """Return schema and name of what is called remotely: its own, or TARGET's."""
+    signature = function.signature
+    if function.body.target is None:
+        return signature.schema, signature.name
+    # Unquoted names only: the remote server folds them.
+    *schema, name = function.body.target.replace(" ", "").lower().split(".")
+    return (schema or [signature.schema])[-1], name
+
+
 _HINTS = {
     "int2": "Int2",
     "int4": "Int4",
@@ -35,8 +58,8 @@ _HINTS = {
 
 def candidates_params(function: ProxyFunction) -> list[bytes | None]:
     """Return the parameters of `CANDIDATES`: the name and the schema to look for."""
-    signature = function.signature
-    return [signature.name.encode(), signature.schema.encode()]
+    schema, name = _called(function)
+    return [name.encode(), schema.encode()]
 
 
 def remedy(function: ProxyFunction, candidates: Sequence[Row]) -> str:
@@ -44,8 +67,8 @@ def remedy(function: ProxyFunction, candidates: Sequence[Row]) -> str:
     signature = function.signature
     if not candidates:
         return (
-            f"the partition has no function {signature.qname}: create it there, or "
-            "declare the schema and name that it has"
+            f"the partition has no function {'.'.join(_called(function))}: create it "
+            "there, or declare the schema and name that it has"
         )
     for candidate in candidates:
         types = [parse_type(text) for text in candidate["types"]]

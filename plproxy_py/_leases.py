@@ -9,11 +9,16 @@ connections are given out last in, first out.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 C = TypeVar("C")
+
+_arrivals = itertools.count()
 
 
 class Slots(Generic[C]):
@@ -32,12 +37,14 @@ class Lease(Generic[C]):
     """A caller's slots, one for each pool; ``connections`` by position.
 
     A connection is None where none was idle: the caller opens one in its slot.
-    ``granted`` turns true once, and ``wake`` is then called by whoever granted it.
+    ``granted`` turns true once, and ``wake`` is then called by whoever granted it;
+    ``arrival`` grows from lease to lease.
     """
 
-    __slots__ = ("connections", "granted", "pools", "wake")
+    __slots__ = ("arrival", "connections", "granted", "pools", "wake")
 
     def __init__(self, pools: Sequence[Slots[C]]) -> None:
+        self.arrival = next(_arrivals)
         self.pools = pools
         self.connections: list[C | None] = []
         self.granted = False
@@ -63,12 +70,7 @@ def release(lease: Lease[C], kept: Sequence[C | None]) -> list[Lease[C]]:
         pool.in_use -= 1
         if connection is not None:
             pool.idle.append(connection)
-    return [
-        waiting
-        for pool in lease.pools
-        if pool.waiting
-        for waiting in _grant_waiting(pool)
-    ]
+    return _grant_waiting([pool for pool in lease.pools if pool.waiting])
 
 
 def give_up(lease: Lease[C]) -> None:
@@ -97,12 +99,15 @@ def _grant(lease: Lease[C]) -> bool:
     return True
 
 
-def _grant_waiting(pool: Slots[C]) -> list[Lease[C]]:
-    granted = []
-    for lease in list(pool.waiting):
-        if pool.in_use >= pool.size:
+def _grant_waiting(pools: Sequence[Slots[C]]) -> list[Lease[C]]:
+    """Grant what fits, in order of arrival across the queues."""
+    granted: list[Lease[C]] = []
+    queues = [list(pool.waiting) for pool in pools]
+    for lease in heapq.merge(*queues, key=attrgetter("arrival")):
+        if all(pool.in_use >= pool.size for pool in pools):
             break
-        if _grant(lease):
+        # One that waits in several queues comes along several times.
+        if not lease.granted and _grant(lease):
             give_up(lease)
             granted.append(lease)
     return granted

@@ -31,6 +31,7 @@ from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import (
     ConfigError,
     Error,
+    Outcome,
     ParseError,
     RoutingError,
     SignatureError,
@@ -233,11 +234,17 @@ class RouterBase:
             rows = yield from self._exchange.rows(
                 routed.wired, partitions, statement, answer
             )
-            return answer.collect(list(rows.values()))
+            try:
+                return answer.collect(list(rows.values()))
+            except Error as error:
+                # What the rows are worth was decided after all had committed.
+                error.sent, error.outcomes = True, _committed(rows)
+                raise
         except Error as error:
             error.cluster = config.name
-            if error.sqlstate == "42883" and error.partition is not None:
-                hint = yield from self._remedy(function, routed.wired, error.partition)
+            lacking = _explain.lacking_partition(function, error)
+            if lacking is not None:
+                hint = yield from self._remedy(function, routed.wired, lacking)
                 error.args = (f"{error}\nHINT: {hint}",)
             raise placed(error, function.label) from None
 
@@ -283,18 +290,39 @@ class RouterBase:
         timeout: float | None,
     ) -> Steps[dict[int, list[Any]]]:
         started = time.monotonic()
-        wired = yield from self._cluster(cluster)
-        if run_on not in ("ALL", "ANY") and not isinstance(run_on, int):
-            raise RoutingError("run_on is 'ALL', 'ANY' or a partition's number")
-        where: RunOn = RunAll() if run_on == "ALL" else RunAny()
-        if isinstance(run_on, int):
-            where = RunNumber(run_on, 1)
-        tags = tag(where, (), wired.config, self._pick)
-        values = [None if param is None else Opaque(param) for param in params]
-        timeout = timeout or wired.config.query_timeout or INFINITE
-        dumped = _rows.dump_params(values, self.adapters)
-        statement = Statement(
-            "execute", sql.encode(), [dumped] * len(tags.partitions), started + timeout
-        )
-        rows = yield from self._exchange.rows(wired, tags.partitions, statement, None)
+        try:
+            wired = yield from self._cluster(cluster)
+            tags = tag(_run_on(run_on), (), wired.config, self._pick)
+            values = [None if param is None else Opaque(param) for param in params]
+            sent = _rows.dump_params(values, self.adapters)
+            timeout = timeout or wired.config.query_timeout or INFINITE
+            statement = Statement(
+                "execute",
+                sql.encode(),
+                [sent] * len(tags.partitions),
+                started + timeout,
+            )
+            rows = yield from self._exchange.rows(
+                wired, tags.partitions, statement, None
+            )
+        except Error as error:
+            error.cluster = cluster
+            raise placed(error, "execute") from None
         return rows
+
+
+def _run_on(run_on: object) -> RunOn:
+    if run_on == "ALL":
+        return RunAll()
+    if run_on == "ANY":
+        return RunAny()
+    if isinstance(run_on, bool) or not isinstance(run_on, int) or run_on < 0:
+        raise RoutingError("run_on is 'ALL', 'ANY' or a partition's number")
+    return RunNumber(run_on, 1)
+
+
+def _committed(rows: Mapping[int, list[Any]]) -> dict[int, Outcome[object]]:
+    return {
+        partition: Outcome("committed", answered, None, True, 0.0)
+        for partition, answered in rows.items()
+    }

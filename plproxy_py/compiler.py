@@ -7,10 +7,11 @@ expression of RUN ON, CLUSTER and CONNECT whether it is computed here or at home
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from plproxy_py._casts import applied, argument
+from plproxy_py._defaults import constant_defaults
 from plproxy_py.errors import (
     DeclarationError,
     Error,
@@ -61,21 +62,21 @@ def compile_function(
     hints: Hints | None = None,
     run_on: Callable[..., Any] | None = None,
     cluster: Callable[..., Any] | None = None,
+    connect: Callable[..., Any] | None = None,
     strict: bool = False,
     columns: Columns = (),
     timeout: float | None = None,
 ) -> ProxyFunction:
     """Compile a function.
 
-    ``columns``: of a composite result, where a catalog knows them.
-
-    ``run_on`` and ``cluster`` are Python callables that stand for the body's own.
+    ``columns``: of a composite result, where a catalog knows them. ``run_on``,
+    ``cluster`` and ``connect`` are Python callables that stand for the body's own.
     Raise a `DeclarationError` that names the function and, for what stands in the
     body, its line.
     """
     try:
         function = _compile(
-            signature, body, registered, hints, run_on, cluster, columns
+            signature, body, registered, hints, run_on, cluster, connect, columns
         )
     except DeclarationError as error:
         raise compile_error(error, signature.label) from None
@@ -98,6 +99,7 @@ def _compile(
     hints: Hints | None,
     run_on: Callable[..., Any] | None,
     cluster: Callable[..., Any] | None,
+    connect: Callable[..., Any] | None,
     composite: Columns,
 ) -> ProxyFunction:
     types = [argument.type for argument in signature.inputs]
@@ -121,9 +123,15 @@ def _compile(
         signature,
         query,
         None if columns is None else _answer(signature, columns, hints),
-        _given(run_on, signature) or expressions.run_on(body.run_on, signature.setof),
-        _call_on(cluster) if cluster else expressions.named("CLUSTER", body.cluster),
-        expressions.named("CONNECT", body.connect),
+        RunHash(expressions.applied(run_on), signature.setof)
+        if run_on
+        else expressions.run_on(body.run_on, signature.setof),
+        expressions.applied(cluster)
+        if cluster
+        else expressions.named("CLUSTER", body.cluster),
+        expressions.applied(connect)
+        if connect
+        else expressions.named("CONNECT", body.connect),
         body.split,
         names,
         defaults,
@@ -185,14 +193,6 @@ def _answer(
     return hinted_answer(hints.returns, columns)
 
 
-def _call_on(function: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
-    return lambda normals: function(*normals)
-
-
-def _given(function: Callable[..., Any] | None, signature: Signature) -> RunOn | None:
-    return None if function is None else RunHash(_call_on(function), signature.setof)
-
-
 class _Expressions:
     """The three ways to a value: Python, re-stated here, or the home database.
 
@@ -213,6 +213,11 @@ class _Expressions:
         ]
         self.registered = registered
         self.needs_home: UnsupportedError | None = None
+
+    def applied(self, function: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
+        """Return a closure that calls a Python function with the arguments."""
+        arguments = map(argument, range(len(self.row_types)), self.row_types)
+        return applied(function, list(arguments))
 
     def run_on(self, run_on: RunOnText, setof: bool) -> RunOn:
         if isinstance(run_on, ArgumentValue):
@@ -280,33 +285,12 @@ def _no_hash(type: str | None) -> str:
     return f"RUN ON takes a hash of type int2, int4 or int8, not {type}"
 
 
-_CONSTANT = re.compile(
-    r"""\s*(?:
-        (?P<number>[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)
-      | '(?P<string>(?:[^']|'')*)'
-      | (?P<word>null|true|false)
-    )\s*(?:::\s*[\w .\[\]"]+(?:\([0-9, ]*\))?\s*)?""",
-    re.VERBOSE | re.IGNORECASE,
-)
-
-
 def _defaults(signature: Signature) -> dict[int, Any]:
     """Return the DEFAULTs by position: constants as values, others as home's SQL."""
-    defaults: dict[int, Any] = {}
-    for index, argument in enumerate(signature.inputs):
-        if argument.default is None:
-            continue
-        match = _CONSTANT.fullmatch(argument.default)
-        if match is None or (argument.type.is_array and match["string"]):
+    defaults = constant_defaults(signature.inputs)
+    for index, given in enumerate(signature.inputs):
+        if given.default is not None and index not in defaults:
             # What it gives is of the declared type, whatever the expression's own.
-            sql = f"SELECT ({argument.default})::{argument.type.cast}"
+            sql = f"SELECT ({given.default})::{given.type.cast}"
             defaults[index] = HomeDefault(sql)
-            continue
-        if match["string"] is not None:
-            defaults[index] = match["string"].replace("''", "'")
-        else:
-            word = match["word"]
-            defaults[index] = None if word and word.lower() == "null" else match[1]
-            if word and word.lower() != "null":
-                defaults[index] = word
     return defaults

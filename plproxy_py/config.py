@@ -8,6 +8,7 @@ no repr and in no error. Where definitions come from is `sources`' affair.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from plproxy_py.errors import ConfigError, PartitionCountError
 from plproxy_py.hashing import mask_partition, modular_partition
 
-SECRETS = ("password", "sslpassword", "scram_client_key", "oauth_client_secret")
+# What libpq itself hides, and the two keys that stand for a password.
+SECRETS = (
+    "password",
+    "sslpassword",
+    "scram_client_key",
+    "scram_server_key",
+    "oauth_client_secret",
+)
 DEFAULT_LIFETIME = 7200.0
+MOST_SECONDS = 2**31
 MOST_PARTITIONS = 65536  # a typing error in a range should not fill the memory
 
 # A peer that stopped answering is noticed after 30 s. Any connstr can say otherwise.
@@ -60,7 +69,8 @@ class Target:
 
     def scrub(self, text: str) -> str:
         """Return a text of libpq's without this target's secrets."""
-        for _, secret in self.secrets:
+        secrets = {secret for _, secret in self.secrets if secret}
+        for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "****")
         return text
 
@@ -76,6 +86,13 @@ def parse_connstr(
     ``under`` holds defaults for what the connstr does not say; ``substitute`` is
     applied to each value after parsing, so that no value can add keywords.
     """
+    if "\0" in connstr:
+        raise ConfigError("a connect string with a NUL character, where libpq stops")
+    if _misreads_password(connstr):
+        raise ConfigError(
+            "a URI whose password can't be told from host and database: write / @ ? "
+            "in it as %2F %40 %3F"
+        )
     try:
         # libpq quotes the text in its own message, and a password with it.
         given = {
@@ -90,17 +107,31 @@ def parse_connstr(
         keyword: substitute(value)
         for keyword, value in ({**(under or {}), **given}).items()
     }
-    # postgresql://app:a/SECRET@host/db reads as port "a", database "SECRET@host/db".
     ports = parameters.get("port", "")
     if not all(port == "" or port.strip().isdecimal() for port in ports.split(",")):
-        raise ConfigError(
-            "a connect string whose port is no number; in a URI write '/' in a "
-            "password as %2F"
-        )
+        raise ConfigError("a connect string whose port is no number")
+    # It is shown in errors, and libpq's own tools would take it for a connect string.
+    if "=" in parameters.get("dbname", "") or "://" in parameters.get("dbname", ""):
+        raise ConfigError("a connect string whose dbname is a connect string itself")
     return Target(
         tuple(sorted(item for item in parameters.items() if item[0] not in SECRETS)),
         tuple(sorted(item for item in parameters.items() if item[0] in SECRETS)),
     )
+
+
+def _misreads_password(connstr: str) -> bool:
+    """Tell whether libpq would take a piece of a URI's password for something else.
+
+    postgresql://app:12/SECRET@host/db reads as port 12, database "SECRET@host/db", and
+    neither is hidden from anybody.
+    """
+    scheme, _, rest = connstr.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        return False
+    user, at, places = rest.partition("@")
+    if not at or "/" in user:
+        user, places = "", rest
+    return "?" in user or "@" in places.partition("?")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +177,7 @@ class ClusterConfig:
 
     @property
     def part_count(self) -> int:
+        """The number of partitions."""
         return len(self.partitions)
 
     def partition_of(self, hash: int) -> int:
@@ -155,6 +187,7 @@ class ClusterConfig:
         return mask_partition(hash, len(self.partitions))
 
     def target(self, partition: int) -> Target:
+        """Return the target that calls to a partition go to."""
         return self.partitions[partition].target
 
 
@@ -197,7 +230,8 @@ def cluster_config(
             for number, connstr in enumerate(_connstrs(options["partitions"]))
         )
     except ConfigError as error:
-        raise type(error)(f"cluster {name!r}: {error}", cluster=name) from None
+        error.cluster, error.args = name, (f"cluster {name!r}: {error}",)
+        raise
     return ClusterConfig(name, **checked)
 
 
@@ -212,7 +246,8 @@ def _partition(
     try:
         target = parse_connstr(connstr, under=under, substitute=substitute)
     except ConfigError as error:
-        raise ConfigError(f"partition {number}: {error}", partition=number) from None
+        error.partition, error.args = number, (f"partition {number}: {error}",)
+        raise
     return Partition(number, (target,))
 
 
@@ -224,17 +259,24 @@ def _connstrs(value: object) -> list[object]:
     return list(value)
 
 
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+_PLACE = re.compile(r"\{partition(?::0([1-9]))?\}")
+
+
 def _ranges(ranges: Mapping[Any, Any]) -> list[object]:
     connstrs: dict[int, str] = {}
     for key, template in ranges.items():
-        first, dash, last = str(key).partition("-")
-        if not (first.isdecimal() and (last.isdecimal() if dash else last == "")):
+        match = _RANGE.fullmatch(str(key))
+        if match is None:
             raise ConfigError(f"{key!r} is no range; write '0-5' or '3'")
+        first, last = int(match[1]), int(match[2] or match[1])
         if not isinstance(template, str):
             raise ConfigError(f"range {key!r}: a connect string is a text")
-        if int(last or first) >= MOST_PARTITIONS:
-            raise ConfigError(f"range {key!r} goes beyond {MOST_PARTITIONS}")
-        for number in range(int(first), int(last or first) + 1):
+        if not first <= last < MOST_PARTITIONS:
+            raise ConfigError(
+                f"range {key!r} runs backwards, or beyond {MOST_PARTITIONS}"
+            )
+        for number in range(first, last + 1):
             if number in connstrs:
                 raise ConfigError(f"partition {number} stands in two ranges")
             connstrs[number] = _numbered(template, number)
@@ -246,22 +288,24 @@ def _ranges(ranges: Mapping[Any, Any]) -> list[object]:
 
 def _numbered(template: str, number: int) -> str:
     # Not str.format: it would reach into attributes.
-    pieces = template.split("{partition")
-    for index, piece in enumerate(pieces[1:], 1):
-        width, brace, rest = piece.partition("}")
-        if not brace or (width and not width.removeprefix(":").isdecimal()):
-            raise ConfigError("write {partition}, or {partition:02} for two digits")
-        pieces[index] = f"{number:0{width.removeprefix(':') or 1}d}{rest}"
-    return "".join(pieces)
+    connstr = _PLACE.sub(lambda match: str(number).zfill(int(match[1] or 1)), template)
+    if "{partition" in connstr:
+        raise ConfigError("write {partition}, or {partition:02} for two digits")
+    return connstr
 
 
 def _connection(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ConfigError("'connection' is a table of libpq keywords")
-    texts = {str(keyword): str(item) for keyword, item in value.items()}
+    texts: dict[str, str] = {}
+    for keyword, item in value.items():
+        if not isinstance(item, (str, int)) or "\0" in str(item):
+            raise ConfigError(f"'connection': {keyword!r} is a text or an integer")
+        # libpq writes a flag as 1 or 0.
+        texts[str(keyword)] = item if isinstance(item, str) else str(int(item))
     try:
         make_conninfo("", **texts)
-    except ProgrammingError:
+    except (ProgrammingError, TypeError):
         raise ConfigError(
             "'connection' has a keyword that libpq does not know"
         ) from None
@@ -269,7 +313,12 @@ def _connection(value: object) -> dict[str, str]:
 
 
 def _seconds(key: str, value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        # Neither NaN nor infinity: without end is 0.
+        or not 0 <= value < MOST_SECONDS
+    ):
         raise ConfigError(f"{key!r} is a number of seconds, 0 for none")
     return float(value) or None
 

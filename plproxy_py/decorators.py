@@ -19,11 +19,16 @@ from plproxy_py._calls import run, run_async
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._router_base import RouterBase
 from plproxy_py.compiler import compile_error, compile_function, returning
-from plproxy_py.errors import DeclarationError, RoutingError, SignatureError
+from plproxy_py.errors import (
+    DeclarationError,
+    RoutingError,
+    SignatureError,
+    placed,
+)
 from plproxy_py.function import Plan, ProxyFunction
 from plproxy_py.hints import Hints, hinted_arguments, hinted_signature, read_hints
 from plproxy_py.language.body import Body
-from plproxy_py.language.parser import Keyword, parse_body, parse_statement
+from plproxy_py.language.parser import Keyword, parse_statements
 from plproxy_py.signature import Signature, parse_columns, parse_signature
 
 P = ParamSpec("P")
@@ -31,6 +36,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 RunOnText = str | int | Callable[..., Any]
 ClusterText = str | Callable[..., str]
+ConnectText = str | Callable[..., str]
 
 
 class ProxyCall(Protocol[P, R_co]):
@@ -85,7 +91,7 @@ class Declaration:
 
     signature: str | None = None
     cluster: ClusterText | None = None
-    connect: str | None = None
+    connect: ConnectText | None = None
     run_on: RunOnText | None = None
     split: str | None = None
     target: str | None = None
@@ -94,12 +100,17 @@ class Declaration:
     schema: str = "public"
     timeout: float | None = None
 
+    def __post_init__(self) -> None:
+        for keyword in ("signature", "cluster", "connect", "split", "target", "select"):
+            value = getattr(self, keyword)
+            if not (value is None or isinstance(value, str) or callable(value)):
+                raise TypeError(f"{keyword} is a text, not {type(value).__name__}")
+
 
 def bind_call(
     router: RouterBase,
     entry: Entry,
     timeout: float | None = None,
-    wraps: Callable[..., Any] | None = None,
 ) -> Any:
     """Return the callable of a function on a `Router`, a `ProxyCall`."""
 
@@ -110,13 +121,13 @@ def bind_call(
         return run(router._plan(entry.current, args, kwargs))
 
     def with_options(*, timeout: float | None = None) -> Any:
-        return bind_call(router, entry, timeout, wraps)
+        return bind_call(router, entry, timeout)
 
     def with_columns(columns: str, /) -> Any:
-        listed = Entry(returning(entry.current(), parse_columns(columns)))
-        return bind_call(router, listed, timeout, wraps)
+        listed = returning(entry.current(), parse_columns(columns))
+        return bind_call(router, Entry(listed, wraps=entry.wraps), timeout)
 
-    _dress(call, entry.function, wraps)
+    _dress(call, entry)
     call.returning = with_columns  # type: ignore[attr-defined]
     call.plan = plan  # type: ignore[attr-defined]
     call.with_options = with_options  # type: ignore[attr-defined]
@@ -127,7 +138,6 @@ def bind_async_call(
     router: RouterBase,
     entry: Entry,
     timeout: float | None = None,
-    wraps: Callable[..., Any] | None = None,
 ) -> Any:
     """Return the callable of a function on an `AsyncRouter`, an `AsyncProxyCall`."""
 
@@ -138,24 +148,23 @@ def bind_async_call(
         return await run_async(router._plan(entry.current, args, kwargs))
 
     def with_options(*, timeout: float | None = None) -> Any:
-        return bind_async_call(router, entry, timeout, wraps)
+        return bind_async_call(router, entry, timeout)
 
     def with_columns(columns: str, /) -> Any:
-        listed = Entry(returning(entry.current(), parse_columns(columns)))
-        return bind_async_call(router, listed, timeout, wraps)
+        listed = returning(entry.current(), parse_columns(columns))
+        return bind_async_call(router, Entry(listed, wraps=entry.wraps), timeout)
 
-    _dress(call, entry.function, wraps)
+    _dress(call, entry)
     call.returning = with_columns  # type: ignore[attr-defined]
     call.plan = plan  # type: ignore[attr-defined]
     call.with_options = with_options  # type: ignore[attr-defined]
     return call
 
 
-def _dress(
-    call: Any, function: ProxyFunction, wraps: Callable[..., Any] | None
-) -> None:
-    if wraps is not None:
-        functools.update_wrapper(call, wraps)
+def _dress(call: Any, entry: Entry) -> None:
+    function = entry.function
+    if entry.wraps is not None:
+        functools.update_wrapper(call, entry.wraps)
     else:
         call.__name__ = call.__qualname__ = function.signature.name
         call.__doc__ = f"Call {function.signature}."
@@ -182,10 +191,11 @@ def declare(
         )
         raise TypeError(f"{python.__name__}: {router} decorates {wanted} functions")
     if given is not None:
-        return catalog.add(_declared(catalog, python, given, namespace))
+        declared = _declared(catalog, python, given, namespace)
+        return catalog.add(declared, wraps=python)
     found = catalog.find(python.__name__).current()
     hints = read_hints(python, namespace, typed=False)
-    return catalog.add(catalog.face(found, hints), hints)
+    return catalog.add(catalog.face(found, hints), hints, wraps=python)
 
 
 def _declared(
@@ -200,6 +210,8 @@ def _declared(
         body = _body(signature, given)
     except DeclarationError as error:
         raise compile_error(error, signature.label) from None
+    except RoutingError as error:
+        raise placed(error, signature.label) from None
     return compile_function(
         signature,
         body,
@@ -207,6 +219,7 @@ def _declared(
         hints=hints,
         run_on=given.run_on if callable(given.run_on) else None,
         cluster=given.cluster if callable(given.cluster) else None,
+        connect=given.connect if callable(given.connect) else None,
         timeout=given.timeout,
     )
 
@@ -233,21 +246,18 @@ def _body(signature: Signature, given: Declaration) -> Body:
     """Return the body that the keywords spell, under the rules of a written one."""
     names = [argument.name for argument in signature.inputs]
     arrays = [argument.type.is_array for argument in signature.inputs]
+    if given.cluster is None and given.connect is None:
+        raise SignatureError("say where it runs: cluster= or connect=")
     texts: dict[Keyword, str | None] = {
         "CONNECT": _connect_text(given.connect),
         "CLUSTER": _cluster_text(given.cluster),
         "RUN ON": _run_on_text(given),
         "SPLIT": given.split,
         "TARGET": given.target,
-        "SELECT": _select_text(given.select),
+        "SELECT": given.select,
     }
-    statements = []
-    for keyword, text in texts.items():
-        if text is not None:
-            # Alone first: a text must not bring a second statement with it.
-            parse_statement(keyword, text, names, arrays)
-            statements.append(f"{keyword} {text};")
-    return parse_body("\n".join(statements), names, arrays)
+    given_texts = {key: text for key, text in texts.items() if text is not None}
+    return parse_statements(given_texts, names, arrays)
 
 
 def _cluster_text(cluster: ClusterText | None) -> str | None:
@@ -258,16 +268,13 @@ def _cluster_text(cluster: ClusterText | None) -> str | None:
     return _literal(cluster)
 
 
-def _connect_text(connect: str | None) -> str | None:
+def _connect_text(connect: ConnectText | None) -> str | None:
+    if callable(connect):
+        return "'computed'"
     is_connstr = connect is not None and ("=" in connect or "://" in connect)
     if connect is None or connect.startswith("'") or not is_connstr:
         return connect
     return connect if _CALL.match(connect) else _literal(connect)
-
-
-def _select_text(select: str | None) -> str | None:
-    # The word itself can't follow SELECT, so a whole statement is meant.
-    return None if select is None else re.sub(r"(?i)^\s*select\b", "", select)
 
 
 def _literal(text: str) -> str:
@@ -284,7 +291,7 @@ def _run_on_text(given: Declaration) -> str | None:
             )
         return None
     if callable(run_on):
-        return None
+        return "ANY"  # replaced once the rules of the language have been held to
     if isinstance(run_on, bool) or not isinstance(run_on, (int, str)):
         raise RoutingError(
             f"run_on is a text, a partition's number or a callable, not "

@@ -14,7 +14,7 @@
     │   ├─ NoDataFound          P0002
     │   ├─ TooManyRows          P0003
     │   └─ ColumnMismatch       42804
-    ├─ PartitionError           one partition's connection or time
+    ├─ PartitionError           08000  one partition's connection or time
     │   ├─ ConnectError         08001
     │   ├─ ConnectionLost       08006  or the server's FATAL, 57P01 and the like
     │   └─ QueryTimeout         57014  .phase; also a TimeoutError
@@ -103,7 +103,8 @@ class Error(psycopg.Error):
         return {**self.__dict__, "_info": info, "_pgconn": None}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self._state())
+        # The state stands apart: among the outcomes in it is this error itself.
+        return _rebuild, (type(self), self.args), self._state()
 
 
 class DeclarationError(Error):
@@ -264,7 +265,7 @@ class RemoteError(Error):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class is made at run time: name it by what it was made from.
-        return _rebuild_remote, (self.sqlstate, self.args, self._state())
+        return _rebuild_remote, (type(self).sqlstate, self.args), self._state()
 
 
 class RouterClosed(Error):
@@ -292,13 +293,9 @@ def remote_error_class(sqlstate: str | None) -> type[RemoteError]:
     return type(base.__name__, (RemoteError, base), {"__module__": "plproxy_py"})
 
 
-def _rebuild(cls: type[Error], args: tuple[Any, ...], state: dict[str, Any]) -> Error:
-    error = cls(*args)
-    error.__dict__.update(state)
-    return error
+def _rebuild(cls: type[Error], args: tuple[Any, ...]) -> Error:
+    return cls(*args)
 
 
-def _rebuild_remote(
-    sqlstate: str | None, args: tuple[Any, ...], state: dict[str, Any]
-) -> Error:
-    return _rebuild(remote_error_class(sqlstate), args, state)
+def _rebuild_remote(sqlstate: str | None, args: tuple[Any, ...]) -> Error:
+    return remote_error_class(sqlstate)(*args)

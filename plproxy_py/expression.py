@@ -12,29 +12,28 @@ An expression is compiled once, to a closure over the arguments' normal forms.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, time
-from decimal import Decimal
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from plproxy_py.errors import RoutingError, UnsupportedError
-from plproxy_py.hashing import KNOWN, KnownHash
+from plproxy_py._casts import (
+    TEXT_CASTS,
+    Computed,
+    applied,
+    argument,
+    checked,
+    implicit_casts,
+    same,
+    strict,
+)
+from plproxy_py.errors import UnsupportedError
+from plproxy_py.hashing import KNOWN
 from plproxy_py.language.body import Expression, Reference
+from plproxy_py.language.sqltokens import shorten
 from plproxy_py.pgtypes import PgType
 
 HashFunction = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """A compiled expression: its SQL type, None where only Python knows it."""
-
-    type: str | None
-    value: Callable[[Sequence[Any]], Any]
 
 
 def compile_expression(
@@ -50,71 +49,26 @@ def compile_expression(
     return _Compiler(expression, types, registered).compile()
 
 
+# A hash that anybody wrote has a dozen. With more, closures within closures would
+# meet Python's recursion limit, on the day when the caller's own stack is deep.
+MOST_TOKENS = 100
+
+# All beyond ASCII is a letter, as in the scanner: also a blank that SQL doesn't know.
 _TOKEN = re.compile(
-    r"""\s*(?:
-        (?P<name>[A-Za-z_\x80-\U0010ffff][\w.]*)
-      | (?P<number>[0-9]+(?![\w.]))
+    r"""[ \t\r\n]*(?:
+        (?P<name>[A-Za-z_\x80-\U0010ffff][\w.\x80-\U0010ffff]*)
+      | (?P<number>[0-9]{1,19}(?![\w.\x80-\U0010ffff]))
       | (?P<string>'(?:[^']|'')*')
       | (?P<symbol>::|[(),&%+-])
     )""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 
+_FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
 _INT_TYPES = ("int2", "int4", "int8")
 _INT_LIMIT = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
-_TEXT_CASTS: dict[str, Callable[[Any], str]] = {
-    "text": str,
-    "varchar": str,
-    "bpchar": lambda value: value.rstrip(" "),
-    "int2": str,
-    "int4": str,
-    "int8": str,
-    "uuid": str,
-}
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, str):
-        raise RoutingError(f"{value} can't be hashed here")
-    return value
-
-
-# What PostgreSQL casts by itself when it looks for a function: pg_cast's implicit
-# rows, as far as the value stays the same on every session.
-_IMPLICIT: dict[str, dict[str, Callable[[Any], Any]]] = {
-    "text": {
-        "text": _same,
-        "varchar": _same,
-        "bpchar": lambda value: value.rstrip(" "),
-        "name": _same,
-        '"char"': _same,
-        "unknown": _same,
-    },
-    "bpchar": {"bpchar": _same, "text": _same, "varchar": _same},
-    "name": {"name": _same},
-    "char": {'"char"': _same},
-    "int2": {"int2": _same},
-    "int4": {"int2": _same, "int4": _same},
-    "int8": {"int2": _same, "int4": _same, "int8": _same},
-    "numeric": {
-        "numeric": _same,
-        "int2": Decimal,
-        "int4": Decimal,
-        "int8": Decimal,
-    },
-    "timestamp": {
-        "timestamp": _finite,
-        "date": lambda value: datetime.combine(_finite(value), time()),
-    },
-    "timestamptz": {"timestamptz": _finite},
-    "date": {"date": _finite},
-    "interval": {"interval": _finite},
-    "jsonb": {"jsonb": lambda value: json.loads(value, parse_float=Decimal)},
-}
+# mmh3's twin for partitions is installed by sql/mmh3.sql.
+_SCHEMAS = {"mmh3": "plproxy"}
 
 
 class _Compiler:
@@ -131,6 +85,8 @@ class _Compiler:
         self.types = types
         self.registered = registered
         self.tokens = list(self._scan(expression.parts))
+        if len(self.tokens) > MOST_TOKENS:
+            raise self._unsupported("it is too long")
         self.next = 0
 
     def compile(self) -> Computed:
@@ -140,12 +96,13 @@ class _Compiler:
         return computed
 
     def _unsupported(self, reason: str = "") -> UnsupportedError:
+        shown = shorten(self.text.strip())
         return UnsupportedError(
-            f"{self.text.strip()} can't be computed here{reason and ': ' + reason}; "
+            f"{shown} can't be computed here{reason and ': ' + reason}; "
             "register a Python function of that name (hashes=), or name the database "
             "that has it (home=)",
             line=self.line,
-            token=self.text.strip(),
+            token=shown,
         )
 
     def _scan(
@@ -155,7 +112,7 @@ class _Compiler:
             if isinstance(part, Reference):
                 yield "argument", part.index
                 continue
-            part = part.rstrip()
+            part = part.rstrip(" \t\r\n")
             end = 0
             while end < len(part):
                 match = _TOKEN.match(part, end)
@@ -204,19 +161,23 @@ class _Compiler:
         operand = self._primary()
         while self._take("::"):
             kind, name = self._peek()
-            to_text = _TEXT_CASTS.get(operand.type or "")
-            if kind != "name" or str(name).lower() != "text" or to_text is None:
+            if kind != "name" or _folded(name) != "text":
                 raise self._unsupported()
             self.next += 1
-            operand = Computed("text", _strict(to_text, (_same,), [operand]))
+            operand = self._as_text(operand)
         return operand
+
+    def _as_text(self, operand: Computed) -> Computed:
+        cast = TEXT_CASTS.get(operand.type or "")
+        if cast is None:
+            raise self._unsupported(f"{operand.type or '?'} as text")
+        return Computed("text", strict(cast, (same,), [operand]))
 
     def _primary(self) -> Computed:
         kind, token = self._peek()
         self.next += 1
         if kind == "argument":
-            index = int(token)
-            return Computed(self.types[index].cast, lambda args: args[index])
+            return argument(int(token), self.types[int(token)])
         if kind == "number":
             number = int(token)
             for type in ("int4", "int8"):
@@ -230,7 +191,7 @@ class _Compiler:
             self._expect(")")
             return inner
         if kind == "name" and self._take("("):
-            return self._call(str(token).lower())
+            return self._call(_folded(token))
         raise self._unsupported()
 
     def _call(self, name: str) -> Computed:
@@ -241,16 +202,19 @@ class _Compiler:
                 arguments.append(self._and())
             self._expect(")")
         if name in self.registered:
-            return Computed(None, _applied(self.registered[name], arguments))
-        known = KNOWN.get(name.removeprefix("pg_catalog."))
-        if known is None:
+            return Computed(None, applied(self.registered[name], arguments))
+        if name == "text" and len(arguments) == 1:
+            return self._as_text(arguments[0])
+        schema, _, bare = name.rpartition(".")
+        known = KNOWN.get(bare)
+        if known is None or schema not in ("", _SCHEMAS.get(bare, "pg_catalog")):
             raise self._unsupported(f"no function {name} is known")
         types = [argument.type for argument in arguments]
         for candidate in known:
-            casts = _casts(candidate, types)
+            casts = implicit_casts(candidate, types)
             if casts is not None:
                 return Computed(
-                    candidate.returns, _strict(candidate.call, casts, arguments)
+                    candidate.returns, strict(candidate.call, casts, arguments)
                 )
         given = ", ".join(type or "?" for type in types)
         raise self._unsupported(f"PostgreSQL has no function {name}({given})")
@@ -263,78 +227,10 @@ class _Compiler:
         if min(ranks) < 0:
             raise self._unsupported(f"{symbol} works on integers only")
         type = _INT_TYPES[max(ranks)]
-        operation = _OPERATIONS[symbol]
-        limit = _INT_LIMIT[type]
-
-        def compute(a: int, b: int) -> int:
-            result = operation(a, b)
-            if not -limit <= result < limit:
-                raise RoutingError(f"{type} out of range", sqlstate="22003")
-            return result
-
-        return Computed(type, _strict(compute, (_same, _same), (left, right)))
+        compute = checked(symbol, _INT_LIMIT[type], type)
+        return Computed(type, strict(compute, (same, same), (left, right)))
 
 
-def _remainder(a: int, b: int) -> int:
-    if b == 0:
-        raise RoutingError("division by zero", sqlstate="22012")
-    # The sign of the dividend, as in C; Python's % takes the divisor's.
-    return int(math.copysign(1, a)) * (abs(a) % abs(b))
-
-
-_OPERATIONS: dict[str, Callable[[int, int], int]] = {
-    "&": int.__and__,
-    "+": int.__add__,
-    "-": int.__sub__,
-    "%": _remainder,
-}
-
-
-def _casts(
-    known: KnownHash, types: Sequence[str | None]
-) -> list[Callable[[Any], Any]] | None:
-    if len(types) != len(known.parameters):
-        return None
-    casts = []
-    for parameter, type in zip(known.parameters, types, strict=True):
-        # A type that stands in no row of the table fits itself alone.
-        cast = _IMPLICIT.get(parameter, {parameter: _same}).get(type or "")
-        if cast is None:
-            return None
-        casts.append(cast)
-    return casts
-
-
-def _applied(
-    function: HashFunction, arguments: Sequence[Computed]
-) -> Callable[[Sequence[Any]], Any]:
-    values = [argument.value for argument in arguments]
-    if len(values) == 1:
-        (only,) = values
-        return lambda args: function(only(args))
-    return lambda args: function(*[value(args) for value in values])
-
-
-def _strict(
-    function: HashFunction,
-    casts: Sequence[Callable[[Any], Any]],
-    arguments: Sequence[Computed],
-) -> Callable[[Sequence[Any]], Any]:
-    """Return a closure that gives None where any argument is None."""
-    values = [argument.value for argument in arguments]
-    if len(values) == 1 and casts[0] is _same:
-        (only,) = values
-
-        def single(args: Sequence[Any]) -> Any:
-            value = only(args)
-            return None if value is None else function(value)
-
-        return single
-
-    def several(args: Sequence[Any]) -> Any:
-        given = [value(args) for value in values]
-        if any(item is None for item in given):
-            return None
-        return function(*[cast(item) for cast, item in zip(casts, given, strict=True)])
-
-    return several
+def _folded(name: str | int) -> str:
+    # As SQL folds names: the server leaves letters beyond ASCII alone.
+    return str(name).translate(_FOLD)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plproxy_py import values
+from plproxy_py._scalars import Codec
 from plproxy_py.errors import UnsupportedError
 from plproxy_py.language.body import Body
 from plproxy_py.query import RemoteQuery
@@ -85,7 +86,7 @@ class ProxyFunction:
     needs_home: UnsupportedError | None = None
     timeout: float | None = None
     label: str = field(init=False)
-    _codecs: tuple[values.Codec | None, ...] = field(init=False, repr=False)
+    _codecs: tuple[Codec | None, ...] = field(init=False, repr=False)
     _zoned: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -187,11 +188,8 @@ class ProxyFunction:
         if normal is None:
             return None
         codec = self._codecs[index]
-        try:
-            if codec is not None:
-                return values.wire(codec.text(normal))
-            if isinstance(normal, str):
-                return values.wire(normal)
-        except (TypeError, ValueError) as error:
-            raise self._misfit(index, error) from None
+        if codec is not None:
+            return codec.text(normal).encode()
+        if isinstance(normal, str):
+            return normal.encode()
         return Opaque(normal)

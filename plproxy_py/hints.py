@@ -59,7 +59,7 @@ class ReturnHint:
 
     ``row``: a dataclass, a NamedTuple or `Row`, None for a scalar, whose SQL type is
     ``sql_type``; neither: void. ``fields`` are the row's columns as its hints declare
-    them.
+    them. ``problem``: why it declares no SQL types, so that a signature text must.
     """
 
     setof: bool
@@ -68,6 +68,7 @@ class ReturnHint:
     sql_type: PgType | None
     row: type[Any] | None
     fields: Columns
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,7 @@ def read_hints(
     each parameter needs one; otherwise a signature text does. Raise `SignatureError`.
     """
     name = getattr(function, "__name__", "?")
-    try:
-        hints = typing.get_type_hints(
-            function, localns=dict(namespace), include_extras=True
-        )
-    except NameError as error:
-        raise SignatureError(f"{name}: a hint can't be resolved: {error}") from None
+    hints = _resolved(function, name, namespace)
     names = []
     sql_types: list[PgType | None] = []
     defaults: dict[int, Any] = {}
@@ -112,11 +108,11 @@ def read_hints(
             raise SignatureError(f"{name}: parameter {parameter.name} has no hint")
         else:
             sql_types.append(
-                _argument_type(hints[parameter.name], f"{name}: {parameter.name}")
+                _declared_type(hints[parameter.name], f"{name}: {parameter.name}")
             )
     if "return" not in hints:
         raise SignatureError(f"{name} has no return hint; write -> None for void")
-    returns = _return_hint(hints["return"], f"{name}: the return hint", dict(namespace))
+    returns = _return_hint(hints["return"], f"{name}: the return hint", namespace)
     return Hints(tuple(names), tuple(sql_types), defaults, returns)
 
 
@@ -137,6 +133,8 @@ def hinted_signature(
     A row's fields are OUT columns.
     """
     returns = hints.returns
+    if returns.problem:
+        raise SignatureError(returns.problem)
     if returns.row is None:
         result = returns.sql_type or VOID
         return Signature(schema, name, arguments, result, returns.setof)
@@ -154,12 +152,20 @@ def hinted_answer(hint: ReturnHint, columns: Columns | PgType) -> Answer:
 
     Raise `SignatureError` where columns and hint don't fit.
     """
+    if columns == VOID and (hint.row or hint.sql_type or hint.problem):
+        raise SignatureError("the signature returns void: the hint must be None")
     if isinstance(columns, PgType):
         answer = scalar_answer(columns, setof=hint.setof)
         if hint.row is not None:
             # A record of one column is a scalar to PostgreSQL.
-            (name,) = [name for name, _ in hint.fields] or ["r"]
-            make_row = _row_maker(hint.row, [name]) or row_class((name,))
+            names = tuple(name for name, _ in _row_fields(hint.row)) or ("r",)
+            if len(names) > 1:
+                raise SignatureError(
+                    hint.problem
+                    or f"{hint.row.__name__} has {len(names)} fields, the signature "
+                    "one column"
+                )
+            make_row = _row_maker(hint.row, names) or row_class(names)
             answer = dataclasses.replace(answer, make_row=make_row)
     elif hint.row is None:
         raise SignatureError(
@@ -188,7 +194,7 @@ def _or_none(make_row: MakeRow) -> MakeRow:
 
 def _row_maker(row: type[Any], columns: Sequence[str]) -> MakeRow | None:
     """Return what makes a ``row`` of these columns, None where any tuple will do."""
-    if issubclass(row, Row) or row is tuple:
+    if _takes_any(row):
         return None
     fields = dict(_row_fields(row))
     required = [name for name, default in fields.items() if not default]
@@ -198,13 +204,19 @@ def _row_maker(row: type[Any], columns: Sequence[str]) -> MakeRow | None:
     for name in required:
         if name not in columns:
             raise SignatureError(f"no column for field {name!r} of {row.__name__}")
-    if list(fields)[: len(columns)] == list(columns):
+    by_name = dataclasses.is_dataclass(row) and any(
+        field.kw_only for field in dataclasses.fields(row)
+    )
+    if not by_name and list(fields)[: len(columns)] == list(columns):
         return lambda values: row(*values)
     return lambda values: row(**dict(zip(columns, values, strict=True)))
 
 
 def _row_fields(row: type[Any]) -> list[tuple[str, bool]]:
-    """Return a dataclass's or NamedTuple's fields, and whether each has a default."""
+    """Return a dataclass's or NamedTuple's fields, and whether each has a default.
+
+    Empty for a row that takes any columns.
+    """
     if dataclasses.is_dataclass(row):
         missing = dataclasses.MISSING
         return [
@@ -212,20 +224,28 @@ def _row_fields(row: type[Any]) -> list[tuple[str, bool]]:
             for field in dataclasses.fields(row)
             if field.init
         ]
+    if _takes_any(row):
+        return []
     return [(name, name in row._field_defaults) for name in row._fields]
 
 
 def _is_row(hint: object) -> bool:
     return isinstance(hint, type) and (
         dataclasses.is_dataclass(hint)
-        or issubclass(hint, Row)
-        or hint is tuple
+        or _takes_any(hint)
         or (issubclass(hint, tuple) and hasattr(hint, "_field_defaults"))
     )
 
 
+def _takes_any(row: type[Any]) -> bool:
+    return issubclass(row, Row) or row is tuple
+
+
 def _without_none(hint: Any) -> tuple[Any, bool]:
     """Split ``X | None`` into X and True."""
+    if typing.get_origin(hint) is Annotated:
+        inner, optional = _without_none(hint.__origin__)
+        return Annotated[(inner, *hint.__metadata__)], optional
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return hint, False
     members = [member for member in typing.get_args(hint) if member is not type(None)]
@@ -245,57 +265,80 @@ def _sql_type(hint: Any) -> PgType | None:
     if typing.get_origin(hint) is dict:
         return PgType("jsonb")
     if typing.get_origin(hint) is list:
-        element = _sql_type(_without_none(typing.get_args(hint)[0])[0])
-        if element is None or element.is_array:
-            return element
-        return dataclasses.replace(element, is_array=True)
-    name = _SQL_TYPES.get(hint)
+        # PostgreSQL's arrays of arrays are of the same type.
+        element = _sql_type(_item(hint)[0])
+        return element and dataclasses.replace(element, is_array=True)
+    name = _SQL_TYPES.get(hint) if isinstance(hint, type) else None
     return None if name is None else PgType(name)
 
 
-def _argument_type(hint: Any, where: str) -> PgType:
-    type = _sql_type(_without_none(hint)[0])
+def _item(hint: Any) -> tuple[Any, bool]:
+    """Split ``list[X | None]`` into X and True; a bare list holds no X."""
+    items = typing.get_args(hint)
+    return _without_none(items[0]) if items else (Any, False)
+
+
+def _declared_type(hint: Any, where: str) -> PgType:
+    try:
+        type = _sql_type(_without_none(hint)[0])
+    except SignatureError as error:
+        raise SignatureError(f"{where}: {error}") from None
     if type is None:
-        raise SignatureError(f"{where}: {_no_type(hint)}")
+        name = getattr(hint, "__name__", None) or str(hint)
+        raise SignatureError(
+            f'{where}: {name} has no SQL type; say it with Annotated[{name}, "sqltype"]'
+        )
     return type
 
 
-def _no_type(hint: Any) -> str:
-    name = getattr(hint, "__name__", None) or str(hint)
-    return f'{name} has no SQL type; say it with Annotated[{name}, "sqltype"]'
+def _resolved(
+    annotated: Callable[..., Any], where: str, namespace: Mapping[str, Any]
+) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(
+            annotated, localns=dict(namespace), include_extras=True
+        )
+    except Exception as error:  # a hint is code of the caller's
+        raise SignatureError(f"{where}: a hint can't be resolved: {error}") from None
 
 
-def _return_hint(hint: Any, where: str, namespace: dict[str, Any]) -> ReturnHint:
-    if hint is None or hint is type(None):
-        return ReturnHint(False, False, True, None, None, ())
+def _return_hint(hint: Any, where: str, namespace: Mapping[str, Any]) -> ReturnHint:
     hint, optional = _without_none(hint)
     setof = typing.get_origin(hint) is list
     nullable = optional
     if setof:
         if optional:
             raise SignatureError(f"{where}: a list is empty, never None")
-        hint, nullable = _without_none(typing.get_args(hint)[0])
+        hint, nullable = _item(hint)
     if typing.get_origin(hint) is tuple:
         hint = tuple
-    if _is_row(hint):
-        fields = _declared_fields(hint, where, namespace)
-        return ReturnHint(setof, optional, nullable, None, hint, fields)
     if hint is None or hint is type(None):
         return ReturnHint(setof, False, True, None, None, ())
-    type_ = _sql_type(hint)
-    if type_ is None:
-        raise SignatureError(f"{where}: {_no_type(hint)}")
-    return ReturnHint(setof, optional, nullable, type_, None, ())
-
-
-def _declared_fields(row: type[Any], where: str, namespace: dict[str, Any]) -> Columns:
-    if issubclass(row, Row) or row is tuple:
-        return ()
+    row = hint if _is_row(hint) else None
+    fields: Columns = ()
+    type_, problem = None, ""
     try:
-        hints = typing.get_type_hints(row, localns=namespace, include_extras=True)
-    except NameError as error:
-        raise SignatureError(f"{where}: {row.__name__}: {error}") from None
+        if row is None:
+            type_ = _declared_type(hint, where)
+        else:
+            fields = _declared_fields(row, where, namespace)
+    except SignatureError as error:
+        # A class may be what an adapter makes of the type that a text declares.
+        if not (isinstance(hint, type) or hint is Any):
+            raise
+        problem = str(error)
+    return ReturnHint(setof, optional, nullable, type_, row, fields, problem)
+
+
+def _declared_fields(
+    row: type[Any], where: str, namespace: Mapping[str, Any]
+) -> Columns:
+    if _takes_any(row):
+        return ()
+    where = f"{where}: {row.__name__}"
+    hints = _resolved(row, where, namespace)
+    # A namedtuple has fields without hints.
     return tuple(
-        (name, _argument_type(hints[name], f"{where}: {row.__name__}.{name}"))
+        (name, _declared_type(hints.get(name, Any), f"{where}.{name}"))
         for name, _ in _row_fields(row)
     )

@@ -12,7 +12,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plproxy_py.errors import ColumnMismatch, NoDataFound, ResultError, TooManyRows
 from plproxy_py.pgtypes import PgType
@@ -30,6 +30,10 @@ class Row(tuple[Any, ...]):
     __module__ = "plproxy_py"
     __slots__ = ()
     _fields: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:
+        # Columns are attributes of the class that is made for them.
+        def __getattr__(self, name: str) -> Any: ...
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
@@ -51,7 +55,7 @@ class Row(tuple[Any, ...]):
         return _unpickle_row, (self._fields, tuple(self))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def row_class(columns: tuple[str, ...]) -> type[Row]:
     """Return the Row class for these columns; it makes a row of any sequence."""
     attributes: dict[str, Any] = {"_fields": columns, "__slots__": ()}
@@ -92,6 +96,7 @@ class Answer:
 
     @property
     def void(self) -> bool:
+        """Whether there is nothing to return."""
         return self.types[0].name == "void"
 
     def positions(self, names: Sequence[str]) -> tuple[int, ...] | None:
@@ -135,7 +140,7 @@ class Answer:
         """Return the caller's answer from the made rows of each partition."""
         if self.setof:
             rows = [row for rows in partitions for row in rows]
-            if not self.nullable and None in rows:
+            if not self.nullable and any(row is None for row in rows):
                 raise self._null()
             return rows
         for answered in partitions:

@@ -13,6 +13,7 @@ from plproxy_py._calls import run
 from plproxy_py._router_base import RouterBase
 from plproxy_py.decorators import (
     ClusterText,
+    ConnectText,
     Declaration,
     ProxyCall,
     RunOnText,
@@ -42,7 +43,7 @@ class Router(RouterBase):
         /,
         *,
         cluster: ClusterText | None = None,
-        connect: str | None = None,
+        connect: ConnectText | None = None,
         run_on: RunOnText | None = None,
         split: str | None = None,
         target: str | None = None,
@@ -64,12 +65,12 @@ class Router(RouterBase):
         namespace = sys._getframe(1).f_locals
         if callable(signature):
             entry = declare(self._catalog, signature, None, namespace, is_async=False)
-            return bind_call(self, entry, wraps=signature)
+            return bind_call(self, entry)
         given = Declaration(signature, **keywords)
 
         def decorate(python: Callable[P, R]) -> ProxyCall[P, R]:
             entry = declare(self._catalog, python, given, namespace, is_async=False)
-            call: ProxyCall[P, R] = bind_call(self, entry, wraps=python)
+            call: ProxyCall[P, R] = bind_call(self, entry)
             return call
 
         return decorate

@@ -14,6 +14,7 @@ from plproxy_py._router_base import RouterBase
 from plproxy_py.decorators import (
     AsyncProxyCall,
     ClusterText,
+    ConnectText,
     Declaration,
     RunOnText,
     bind_async_call,
@@ -45,7 +46,7 @@ class AsyncRouter(RouterBase):
         /,
         *,
         cluster: ClusterText | None = None,
-        connect: str | None = None,
+        connect: ConnectText | None = None,
         run_on: RunOnText | None = None,
         split: str | None = None,
         target: str | None = None,
@@ -67,14 +68,14 @@ class AsyncRouter(RouterBase):
         namespace = sys._getframe(1).f_locals
         if callable(signature):
             entry = declare(self._catalog, signature, None, namespace, is_async=True)
-            return bind_async_call(self, entry, wraps=signature)
+            return bind_async_call(self, entry)
         given = Declaration(signature, **keywords)
 
         def decorate(
             python: Callable[P, Coroutine[Any, Any, R]],
         ) -> AsyncProxyCall[P, R]:
             entry = declare(self._catalog, python, given, namespace, is_async=True)
-            call: AsyncProxyCall[P, R] = bind_async_call(self, entry, wraps=python)
+            call: AsyncProxyCall[P, R] = bind_async_call(self, entry)
             return call
 
         return decorate

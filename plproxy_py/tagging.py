@@ -85,7 +85,7 @@ def tag(
         case RunAny():
             return Tags((pick(cluster.part_count),))
         case RunNumber(number):
-            if number >= cluster.part_count:
+            if not 0 <= number < cluster.part_count:
                 raise RoutingError(
                     f"partition {number} is out of range, the cluster has "
                     f"{cluster.part_count}"

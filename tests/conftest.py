@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fix_server",
     "tests.fix_router",
+    "tests.fix_cli",
     "tests.fix_plproxy",
     "tests.fix_proxydb",
 ]

@@ -71,7 +71,7 @@ class Pg:
     def _create(self, names: set[str]) -> None:
         # Left over from a run that was killed.
         self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", names)
-        # Four times as fast as the default strategy, which 15 brought.
+        # 16 databases: 0.3 s, and 0.8 s by the default of 15 and later.
         how = " STRATEGY file_copy" if self.version >= 150000 else ""
         self._run("CREATE DATABASE {} TEMPLATE template0" + how, names)
         self._created |= names

@@ -48,9 +48,10 @@ class CreateFunction:
     """One CREATE FUNCTION or CREATE PROCEDURE of this language.
 
     ``body`` is what stands in the quotes; its first line is line ``body_line`` of the
-    file, ``line`` that of CREATE, both from 1. ``settings`` names the parameters that
-    the function SETs, ``procedure`` tells CREATE PROCEDURE, which is called like a
-    function that returns its INOUT arguments, or void.
+    file, ``line`` that of CREATE, both from 1. ``volatility`` is always "volatile":
+    others are refused. ``settings`` names the parameters that the function SETs.
+    ``procedure`` tells CREATE PROCEDURE, which is called like a function that returns
+    its INOUT arguments, or void.
     """
 
     signature: Signature
@@ -72,7 +73,9 @@ def read_functions(text: str, *, schema: str = "public") -> tuple[CreateFunction
     malformed or anything is unterminated (``line`` is where it began), and
     `SignatureError` for what PL/Proxy refuses to create. Takes linear time.
     """
-    return tuple(_read_all(Scanner(text, ParseError), schema))
+    # Kept, a byte order mark would be a letter of the first word, and hide it.
+    scanner = Scanner(text.removeprefix("\ufeff"), ParseError)
+    return tuple(_read_all(scanner, schema))
 
 
 def _read_all(scanner: Scanner, schema: str) -> Iterator[CreateFunction]:
@@ -88,60 +91,44 @@ def _read_all(scanner: Scanner, schema: str) -> Iterator[CreateFunction]:
 
 
 def _read_statement(scanner: Scanner) -> list[Token]:
-    """Return a statement's tokens; END stands last, in place of the semicolon."""
+    """Return a statement's tokens; END stands last, in place of the semicolon.
+
+    A semicolon in parentheses ends nothing. In BEGIN ATOMIC it does, unlike in psql:
+    what is left of such a body can't be taken for a function or for COPY.
+    """
     tokens: list[Token] = []
     opened: list[Token] = []
     while True:
         token = scanner.next()
         key = token.key
-        if token.kind is Kind.END:
-            if opened:
-                first = opened[0]
-                reason = f'unterminated "{first.text}"'
-                raise ParseError(reason, line=first.line, token=first.text)
-            return [*tokens, token]
         if key == "\\":
-            if _end_by_command(scanner, token, tokens):
-                return [*tokens, token._replace(kind=Kind.END, key="")]
-            continue
-        if key == ";" and not opened:
+            ended = _skip_command(scanner, token, bool(tokens))
+        elif token.kind is Kind.END:
+            if opened:
+                line = opened[0].line
+                raise ParseError('unterminated "("', line=line, token="(")
+            ended = True
+        else:
+            ended = key == ";" and not opened
+        if ended:
             return [*tokens, token._replace(kind=Kind.END, key="")]
-        _balance(opened, token, tokens)
-        tokens.append(token)
+        if key == "(":
+            opened.append(token)
+        elif key == ")" and opened:
+            opened.pop()
+        # A command in the midst is kept, so that a function around it is refused.
+        if key != "\\" or tokens:
+            tokens.append(token)
 
 
-def _end_by_command(scanner: Scanner, token: Token, tokens: list[Token]) -> bool:
+def _skip_command(scanner: Scanner, token: Token, within: bool) -> bool:
+    """Pass over a line of psql's own; tell whether it ends the statement it is in."""
     if scanner.text.startswith(";", scanner.position):
         return True
     command = scanner.skip_line()
-    if command.startswith(_SENDING):
-        return True
-    if tokens:
-        # Kept, so that a function with a command in its midst is refused.
-        tokens.append(token)
-    elif _COPY_COMMAND.match(command):
+    if not within and _COPY_COMMAND.match(command):
         _skip_data(scanner, token.line)
-    return False
-
-
-def _balance(opened: list[Token], token: Token, before: list[Token]) -> None:
-    """Keep account of what a semicolon does not end: parentheses, BEGIN ATOMIC."""
-    key = token.key
-    inner = opened[-1].key if opened else ""
-    if (
-        key == "("
-        or (key == "case" and inner in ("atomic", "case"))
-        or (key == "atomic" and not opened and _begins_body(before))
-    ):
-        opened.append(token)
-    elif (key == ")" and inner == "(") or (
-        key == "end" and inner in ("atomic", "case")
-    ):
-        opened.pop()
-
-
-def _begins_body(tokens: list[Token]) -> bool:
-    return _creates_routine(tokens) and tokens[-1].key == "begin"
+    return command.startswith(_SENDING)
 
 
 def _creates_routine(tokens: list[Token]) -> bool:

@@ -288,6 +288,8 @@ class _Parser:
         while self.take().kind in (Kind.NAME, Kind.TEXT):
             token = self.token
             index = self._index(token) if token.kind is Kind.NAME else None
+            # A dot gets a part of its own where the comment that kept it from the
+            # name before it has become a space.
             if text and (index is not None or {text[-1], token.text} == {" ", "."}):
                 parts.append("".join(text))
                 text = []
@@ -311,8 +313,8 @@ class _Parser:
         number = _int32(token.text[1:])
         if not number or number > self._count:
             known = f"{self._count} argument{'' if self._count == 1 else 's'}"
-            shown = _shown(token.text)
-            raise self.error(f"bad argument reference: {shown}, there are {known}")
+            reason = f"bad argument reference: {_shown(token.text)}"
+            raise self.error(f"{reason}, the function has {known}")
         return number - 1
 
     def _ended(self, value: T) -> T:

@@ -115,7 +115,7 @@ def scan(text: str) -> Iterator[Token]:
                 # PL/Proxy takes an open comment between statements for the end of
                 # the body, and with it silently drops what was meant to follow.
                 raise ParseError(
-                    f"syntax error at the end: {piece} of line {first_line} "
+                    f"syntax error at the end: {piece:.20} of line {first_line} "
                     "is not closed",
                     line=line + text.count("\n", position),
                 )

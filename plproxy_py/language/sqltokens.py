@@ -138,7 +138,7 @@ def shorten(text: str) -> str:
 
 
 class Scanner:
-    """Cut SQL into tokens, one at a time, so that a caller can jump over what is none.
+    """Cut SQL into tokens, one at a time: a caller may jump over what is no SQL.
 
     Raise ``error`` if the text holds what PostgreSQL's text can't, or a quote or
     comment is unterminated (``line`` is where it began); ``subject`` begins its text.
@@ -158,7 +158,7 @@ class Scanner:
             raise error(subject + reason, line=line)
 
     def jump(self, position: int) -> None:
-        """Go on at ``position``, which lies behind."""
+        """Go on at ``position``, further on in the text."""
         self.line += self.text.count("\n", self.position, position)
         self.position = position
 
@@ -263,9 +263,9 @@ class Cursor:
             if not self.accept(key):
                 self.fail()
 
-    def at_name(self, ahead: int = 0) -> bool:
+    def at_name(self) -> bool:
         """Tell whether a name comes next: quoted, or a word that SQL has not taken."""
-        token = self.peek(ahead)
+        token = self.peek()
         if token.kind is Kind.WORD:
             return token.key not in _NOT_NAMES
         return token.kind is Kind.QUOTED

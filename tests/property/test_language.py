@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plproxy_py.errors import ParseError
@@ -26,6 +26,7 @@ def test_a_body_is_what_its_text_says(body: Body) -> None:
     assert parse(str(body)) == body
 
 
+@settings(max_examples=50)
 @given(bodies())
 def test_one_statement_says_what_it_says_in_a_body(body: Body) -> None:
     def statement(keyword: Keyword, value: object) -> object:

@@ -98,7 +98,7 @@ def compare(project: Path, messages: list[tuple[str, int, str]]) -> None:
 
 
 def test_mypy(project: Path, python: Path, request: pytest.FixtureRequest) -> None:
-    cache = request.config.cache
+    cache = getattr(request.config, "cache", None)
     output = check(
         "mypy",
         f"--cache-dir={cache.mkdir('mypy') if cache else os.devnull}",

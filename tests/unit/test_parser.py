@@ -168,7 +168,9 @@ def test_parts_are_joined_texts_and_references() -> None:
         ("ARG", "arg", True),
         ("é", "é", True),
         ("é", "É", False),
+        ("É", "É", True),
         ("K", "\u212a", False),  # the kelvin sign, a k in Unicode's lower case
+        ("\u212a", "k", False),
         ("t.c", "T.C", True),
         ("t.c", "t .c", False),
         ("c", "t.c", False),

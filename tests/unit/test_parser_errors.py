@@ -85,11 +85,11 @@ SYNTAX = "syntax error at "
         ("select 1\n'x\n", 3, None, f"{SYNTAX}the end: ' of line 2 is not closed"),
         ("split tags; /* \n\n", 3, None, f"{SYNTAX}the end: /* of line 1 is not clo"),
         # References.
-        ("\nrun on $7;", 2, "$7", "bad argument reference: $7, there are 6 arguments"),
-        ("connect $0", 1, "$0", "bad argument reference: $0, there are"),
-        ("select '\n',\n$7", 3, "$7", "bad argument reference: $7, there are"),
+        ("\nrun on $7;", 2, "$7", "bad argument reference: $7, the function has 6"),
+        ("connect $0", 1, "$0", "bad argument reference: $0, the function"),
+        ("select '\n',\n$7", 3, "$7", "bad argument reference: $7, the function"),
         ("cluster f($4294967297", 1, "$4294967297", "bad argument reference: $42949"),
-        ("split $" + "1" * 5000, 1, "$" + "1" * 5000, f"ence: ${'1' * 36}..., there"),
+        ("split $" + "1" * 5000, 1, "$" + "1" * 5000, f"ence: ${'1' * 36}..., the f"),
         ("split\nx\n.\ny z", 4, "x\n.\ny", "bad argument reference: x . y, no argu"),
         # What can't be stored or sent.
         ("cluster 'c';\n\0", 2, "\0", "PostgreSQL's text can't hold '\\x00'"),
@@ -154,9 +154,9 @@ def test_arguments_that_cannot_be_split(text: str, reason: str, token: str) -> N
 
 
 def test_an_argument_count_of_one() -> None:
-    with pytest.raises(ParseError, match="there are 0 arguments"):
+    with pytest.raises(ParseError, match="the function has 0 arguments"):
         parse_body("connect $1;", [], [])
-    with pytest.raises(ParseError, match=r"\$2, there are 1 argument$"):
+    with pytest.raises(ParseError, match=r"\$2, the function has 1 argument$"):
         parse_body("connect $2;", [None], [True])
 
 

@@ -122,7 +122,7 @@ def test_a_type_has_one_normal_form(text: str, cast: str, declared: str) -> None
     |precision|varying(|character(3) varying|int(3)|text(3)|int4(3)|date(3)|real(1)
     |double precision(3)|varchar(|varchar()|varchar(3|varchar(x)|varchar('3')|varchar(0)
     |varchar(-3)|varchar(3,4)|varchar(3 4)|varchar(9999999999)|numeric(,)|numeric(5,)
-    |numeric(1001)|numeric(1,2,3)|numeric(-)|numeric(-x)|float(0)|float(54)|float(x)
+    |numeric(0)|numeric(1001)|numeric(5,-1001)|numeric(1,2,3)|numeric(-)|numeric(-x)|float(0)|float(54)|float(x)
     |time with time|timestamp with|time zone|interval year(3)|interval year to day
     |interval(3) day|interval day to|interval to second|"interval" day|bit varying x
     |"timestamp" with time zone|serial|bigserial|SMALLSERIAL|serial4|serial[]

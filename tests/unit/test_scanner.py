@@ -96,6 +96,7 @@ def test_a_name_is_one_token_as_written(text: str) -> None:
         (" \t\n\r", []),
         ("\f", [("SYMBOL", "\f")]),
         ("\v", [("SYMBOL", "\v")]),
+        ("a\f.b", [("NAME", "a"), ("SYMBOL", "\f"), ("SYMBOL", "."), ("NAME", "b")]),
         (";,", [("SYMBOL", ";"), ("SYMBOL", ",")]),
         ("f(", [("CALL", "f(")]),
         ("x . f \n(", [("CALL", "x . f \n(")]),
@@ -228,6 +229,12 @@ def test_what_stays_open_is_refused_at_the_end(opening: str, rest: str) -> None:
     error = caught.value
     assert (error.line, error.token) == (4, None)
     assert str(error) == f"syntax error at the end: {opening} of line 3 is not closed"
+
+
+def test_a_long_tag_is_shown_by_its_beginning() -> None:
+    with pytest.raises(ParseError) as caught:
+        list(scan("f($" + "a" * 5000 + "$"))
+    assert len(str(caught.value)) < 100
 
 
 def test_an_open_comment_between_statements_is_refused() -> None:

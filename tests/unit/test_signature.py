@@ -12,15 +12,9 @@ from plproxy_py.signature import (
     RECORD,
     VOID,
     Argument,
-    Columns,
-    Dynamic,
     Mode,
     Record,
-    Scalar,
-    Shape,
     Signature,
-    Void,
-    parse_columns,
     parse_signature,
 )
 
@@ -30,10 +24,6 @@ INT, TEXT = PgType("int4"), PgType("text")
 def arguments(text: str) -> list[tuple[str, str | None, str]]:
     found = parse_signature(f"f({text})").arguments
     return [(a.mode.value, a.name, a.type.declared) for a in found]
-
-
-def columns(**types: str) -> Columns:
-    return tuple((name, parse_type(text)) for name, text in types.items())
 
 
 def test_the_arguments_of_get_data() -> None:
@@ -53,7 +43,9 @@ def test_the_arguments_of_get_data() -> None:
     )
     assert found.inputs == found.arguments[:2]
     assert found.outputs == found.arguments[2:]
-    assert found.shape() == Record(columns(bdate="date", balance="numeric(20,10)"))
+    assert found.shape() == Record(
+        (("bdate", PgType("date")), ("balance", PgType("numeric", "(20,10)")))
+    )
     assert found.qname == "public.get_data"
     assert found.label == "public.get_data(2)"
     assert found.key == "public.get_data(text,text)"
@@ -64,27 +56,26 @@ def test_the_arguments_of_get_data() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    """
+    int|double precision|timestamp with time zone|time (3) without time zone|bit varying
+    |national character varying(3)|character varying(10)|interval year to month
+    |int array|text array[3]|mood|s.mood|"Odd name"|json|double
+    """.replace("\n", "").split("|"),
+)
+def test_a_type_alone_is_an_unnamed_argument(text: str) -> None:
+    for mode in (Mode.IN, Mode.OUT, Mode.INOUT):
+        (found,) = parse_signature(f"f({mode.value} {text})").arguments
+        assert found == Argument(None, parse_type(text), mode)
+    assert parse_signature(f"f({text}, {text})").arguments == (
+        Argument(None, parse_type(text)),
+        Argument(None, parse_type(text)),
+    )
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # unnamed
-        ("int", [("IN", None, "int4")]),
-        ("int, text", [("IN", None, "int4"), ("IN", None, "text")]),
-        ("OUT int", [("OUT", None, "int4")]),
-        ("double precision", [("IN", None, "float8")]),
-        ("timestamp with time zone", [("IN", None, "timestamptz")]),
-        ("time (3) without time zone", [("IN", None, "time(3)")]),
-        ("national character varying(3)", [("IN", None, "varchar(3)")]),
-        ("character varying(10)", [("IN", None, "varchar(10)")]),
-        ("interval year to month", [("IN", None, "interval year to month")]),
-        ("bit varying", [("IN", None, "varbit")]),
-        ("int array", [("IN", None, "int4[]")]),
-        ("text array[3]", [("IN", None, "text[]")]),
-        ("mood", [("IN", None, "mood")]),
-        ("s.mood", [("IN", None, "s.mood")]),
-        ('"Odd name"', [("IN", None, '"Odd name"')]),
-        ("json", [("IN", None, "json")]),
-        ("double", [("IN", None, "double")]),
-        # named, in both orders
         ("a int", [("IN", "a", "int4")]),
         ("A Int", [("IN", "a", "int4")]),
         ('"A" int', [("IN", "A", "int4")]),
@@ -183,83 +174,6 @@ def test_names_are_as_sql_writes_them(text: str, qname: str, key: str) -> None:
 def test_a_name_without_a_schema_goes_into_the_given_one() -> None:
     assert parse_signature("f()", schema="My Schema").qname == '"My Schema".f'
     assert parse_signature("s.f()", schema="x").qname == "s.f"
-
-
-@pytest.mark.parametrize(
-    ("text", "setof", "shape"),
-    [
-        # one column, whatever its name
-        ("f() returns int", False, Scalar(INT)),
-        ("f() returns varchar(10)", False, Scalar(PgType("varchar", "(10)"))),
-        ("f() returns setof text", True, Scalar(TEXT)),
-        ("f(a int, out x text)", False, Scalar(TEXT, "x")),
-        ("f(inout x text)", False, Scalar(TEXT, "x")),
-        ("f(out text)", False, Scalar(TEXT)),
-        ("f(out x text) returns text", False, Scalar(TEXT, "x")),
-        ("f(out x numeric(5,2)) returns numeric", False, None),
-        ("f(out x text) returns setof text", True, Scalar(TEXT, "x")),
-        ("f() returns table(x int)", True, Scalar(INT, "x")),
-        ("f() returns s2.mood", False, Scalar(PgType("s2.mood"))),
-        ("f(out x mood) returns public.mood", False, Scalar(PgType("mood"), "x")),
-        ("f() returns void", False, Void()),
-        ("f() returns setof void", True, Void()),
-        # columns by name
-        ("f(out a int, out b text)", False, Record(columns(a="int", b="text"))),
-        (
-            "f(a int, inout y text, out x int) returns setof record",
-            True,
-            Record(columns(y="text", x="int")),
-        ),
-        ("f() returns table(x int, y text)", True, Record(columns(x="int", y="text"))),
-        (
-            "f(a int, out int, out b int)",
-            False,
-            Record(columns(column1="int", b="int")),
-        ),
-        (
-            "f(a int, out int, out int)",
-            False,
-            Record(columns(column1="int", column2="int")),
-        ),
-        # columns that the call lists
-        ("f() returns record", False, Dynamic()),
-        ("f() returns setof record", True, Dynamic()),
-        (
-            "f(int, out int, out text)",
-            False,
-            Dynamic(columns(column1="int", column2="text")),
-        ),
-    ],
-)
-def test_result_shapes(text: str, setof: bool, shape: Shape | None) -> None:
-    found = parse_signature(text)
-    assert found.setof is setof
-    assert found.shape() == (shape or Scalar(PgType("numeric", "(5,2)"), "x"))
-
-
-KNOWN = columns(id="int", name="text")
-
-
-@pytest.mark.parametrize(
-    ("text", "shape"),
-    [
-        ("f() returns setof s2.tab", Record(KNOWN)),
-        ("f() returns record", Dynamic(KNOWN)),
-        ("f() returns int", Scalar(INT)),
-        ("f() returns s2.tab[]", Scalar(PgType("s2.tab", is_array=True))),
-        ("f(out a int, out b int)", Record(columns(a="int", b="int"))),
-        ("f() returns void", Void()),
-    ],
-)
-def test_a_caller_may_know_the_columns_of_a_type(text: str, shape: Shape) -> None:
-    assert parse_signature(text).shape(KNOWN) == shape
-
-
-def test_no_result_has_no_shape() -> None:
-    found = parse_signature("f(a int)")
-    assert (found.returns, found.outputs) == (None, ())
-    with pytest.raises(SignatureError, match="result type must be specified"):
-        found.shape()
 
 
 @pytest.mark.parametrize(
@@ -405,31 +319,3 @@ def test_signatures_pickle_and_hash() -> None:
     assert again.key == found.key
     assert len({again, found}) == 1
     assert found.returns == RECORD
-
-
-def test_a_column_list() -> None:
-    text = 'id integer, "User name" character varying(3), b s.mood[]'
-    assert parse_columns(text) == (
-        ("id", INT),
-        ("User name", PgType("varchar", "(3)")),
-        ("b", PgType("s.mood", is_array=True)),
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "syntax error at end of input"),
-        ("id", "syntax error at end of input"),
-        ("id int,", "syntax error at end of input"),
-        ("id int text", 'syntax error at or near "text"'),
-        ("int int", 'syntax error at or near "int"'),
-        ("id int, id text", 'column name "id" specified more than once'),
-        ("id record", "unsupported pseudo type: record"),
-        ('id int, "a', "unterminated quoted identifier"),
-    ],
-)
-def test_what_is_no_column_list_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(SignatureError) as caught:
-        parse_columns(text)
-    assert reason in str(caught.value)

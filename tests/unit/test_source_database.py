@@ -246,7 +246,9 @@ def test_a_version_that_moves_is_asked_again() -> None:
     torn = functions(["1"], after=["2"])
     step = load(look(None, FUNCTIONS), torn)
     assert isinstance(step, Question)
-    assert step.read(functions(["2"])).version == "2"
+    loaded = step.read(functions(["2"]))
+    assert isinstance(loaded, Loaded)
+    assert loaded.version == "2"
 
 
 def test_a_version_that_never_rests_is_the_first() -> None:

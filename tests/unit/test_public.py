@@ -1,0 +1,137 @@
+"""What users import: complete, documented, and the same in both routers."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import plproxy_py
+from plproxy_py import AsyncRouter, Router, errors
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = Path(plproxy_py.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+CHANGELOG = ROOT / "CHANGELOG.md"
+EXPORTS = {name: getattr(plproxy_py, name) for name in plproxy_py.__all__}
+
+
+def public(cls: type[Any]) -> dict[str, Any]:
+    """Return what a class offers, without what every object has."""
+    return {
+        name: inspect.getattr_static(cls, name)
+        for name in dir(cls)
+        if not name.startswith("_")
+    }
+
+
+def test_all_is_sorted_and_complete() -> None:
+    assert plproxy_py.__all__ == sorted(plproxy_py.__all__)
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    imported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert set(plproxy_py.__all__) == imported
+
+
+def test_the_whole_error_tree_is_exported() -> None:
+    tree = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.Error)
+    }
+    assert tree <= set(plproxy_py.__all__)
+
+
+@pytest.mark.parametrize("name", [n for n in EXPORTS if isinstance(EXPORTS[n], type)])
+def test_exports_come_from_the_package(name: str) -> None:
+    assert EXPORTS[name].__module__ == "plproxy_py"
+    assert EXPORTS[name].__name__ == name
+
+
+def test_one_version() -> None:
+    assert plproxy_py.__version__ == metadata.version("plproxy-py")
+    latest = re.search(
+        r"^## \[?(\d+\.\d+\.\d+)\]?", CHANGELOG.read_text(), re.MULTILINE
+    )
+    assert latest is not None
+    assert latest[1] == plproxy_py.__version__
+
+
+def test_both_routers_have_the_same_names() -> None:
+    both = {"__enter__", "__exit__"}, {"__aenter__", "__aexit__"}
+    assert set(public(Router)) == set(public(AsyncRouter))
+    for router, context in zip((Router, AsyncRouter), both, strict=True):
+        assert context <= set(dir(router))
+
+
+# What may do I/O is awaited; the rest is plain in both.
+AWAITED = {
+    *("call", "call_outcomes", "call_many", "call_each", "execute", "plan", "ping"),
+    *("reflect", "connection", "close"),
+}
+
+
+@pytest.mark.parametrize("name", [*public(Router), "__init__"])
+def test_both_routers_have_the_same_signatures(name: str) -> None:
+    plain, awaited = (
+        inspect.getattr_static(router, name) for router in (Router, AsyncRouter)
+    )
+    assert type(plain) is type(awaited)
+    if isinstance(plain, property):
+        plain, awaited = plain.fget, awaited.fget
+    if isinstance(plain, classmethod):
+        plain, awaited = plain.__func__, awaited.__func__
+    if not callable(plain):
+        return
+    assert _without_async(awaited) == _without_async(plain)
+    assert not inspect.iscoroutinefunction(plain)
+    assert inspect.iscoroutinefunction(awaited) == (name in AWAITED)
+
+
+def _without_async(function: Any) -> inspect.Signature:
+    signature = inspect.signature(function)
+    returns = str(signature.return_annotation).replace("AsyncProxyCall", "ProxyCall")
+    return signature.replace(return_annotation=returns)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_exports_are_documented(name: str) -> None:
+    value = EXPORTS[name]
+    if not isinstance(value, type):
+        return
+    assert inspect.getdoc(value) not in (None, "")
+    for member_name, member in public(value).items():
+        if name == "Row" or member_name in vars(tuple):
+            continue
+        if callable(member) or isinstance(member, (property, classmethod)):
+            assert inspect.getdoc(getattr(value, member_name)), f"{name}.{member_name}"
+
+
+@pytest.mark.parametrize(
+    "path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix()
+)
+def test_public_names_are_documented(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    if path.name.startswith("_") or path.is_relative_to(PACKAGE / "cli"):
+        return
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.name.startswith("_") or ast.get_docstring(node), node.name
+
+
+@pytest.mark.parametrize(
+    "path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix()
+)
+def test_no_file_is_long(path: Path) -> None:
+    """A file over 400 lines is split by subject before it grows."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400

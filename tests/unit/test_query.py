@@ -1,0 +1,115 @@
+"""The SELECT that is sent, and which argument feeds which ``$n``."""
+
+from __future__ import annotations
+
+import pytest
+
+from plproxy_py.language.body import Expression
+from plproxy_py.language.parser import parse_statement
+from plproxy_py.pgtypes import PgType
+from plproxy_py.query import automatic_query, explicit_query
+from plproxy_py.signature import (
+    VOID,
+    Columns,
+    Dynamic,
+    Record,
+    Scalar,
+    Void,
+    parse_signature,
+)
+
+
+def columns_of(text: str, columns: Columns = ()) -> Columns | PgType:
+    match parse_signature(text).shape(columns):
+        case Record(found) | Dynamic(found):
+            return found
+        case Scalar(type):
+            return type
+        case Void():
+            return VOID
+
+
+# PL/Proxy's own rows, but that OUT columns keep their modifiers; SELECT and FROM are
+# in capitals and arguments have a blank between them.
+@pytest.mark.parametrize(
+    ("signature", "sql"),
+    [
+        (
+            "get_data(IN first_name text, IN last_name text, OUT bdate date,"
+            " OUT balance numeric(20,10))",
+            "SELECT bdate::date, balance::numeric(20,10)"
+            " FROM public.get_data($1::text, $2::text)",
+        ),
+        (
+            "f_scalar(a int4, b varchar(10), c numeric(5,2)) returns varchar(10)",
+            "SELECT r::varchar(10)"
+            " FROM public.f_scalar($1::int4, $2::varchar, $3::numeric) r",
+        ),
+        ("f_noargs() returns int", "SELECT r::int4 FROM public.f_noargs() r"),
+        (
+            "f_setof(a int) returns setof text",
+            "SELECT r::text FROM public.f_setof($1::int4) r",
+        ),
+        (
+            "f_out1(a int, out x numeric(10,2))",
+            "SELECT r::numeric(10,2) FROM public.f_out1($1::int4) r",
+        ),
+        (
+            "f_table1(a int) returns table(x int)",
+            "SELECT r::int4 FROM public.f_table1($1::int4) r",
+        ),
+        (
+            "f_table(a int) returns table(x int, y text)",
+            "SELECT x::int4, y::text FROM public.f_table($1::int4)",
+        ),
+        (
+            'f_out2(a int, out x numeric(10,2), inout y text, out "Z z" s2.mood)',
+            'SELECT x::numeric(10,2), y::text, "Z z"::s2.mood'
+            " FROM public.f_out2($1::int4, $2::text)",
+        ),
+        ("f_void(a int) returns void", "SELECT r::void FROM public.f_void($1::int4) r"),
+        (
+            '"My Schema"."Fn Name"(s2.mood, s2.mood[], "char", char(5), bit(4), '
+            "timestamptz) returns s2.mood[]",
+            'SELECT r::s2.mood[] FROM "My Schema"."Fn Name"($1::s2.mood, $2::s2.mood[],'
+            ' $3::"char", $4::bpchar, $5::"bit", $6::timestamptz) r',
+        ),
+        (
+            '"w""q"(out "A""b" text, out "select" int)',
+            'SELECT "A""b"::text, "select"::int4 FROM public."w""q"()',
+        ),
+    ],
+)
+def test_automatic(signature: str, sql: str) -> None:
+    query = automatic_query(parse_signature(signature), columns_of(signature))
+    assert query.sql.decode() == sql
+    assert query.feeds == tuple(range(len(parse_signature(signature).inputs)))
+
+
+@pytest.mark.parametrize("target", ["other.fn", "other . fn", "OtherFn", "é"])
+def test_target_stands_verbatim(target: str) -> None:
+    query = automatic_query(parse_signature("f(int, text)"), PgType("int4"), target)
+    assert query.sql.decode() == f"SELECT r::int4 FROM {target}($1::int4, $2::text) r"
+    assert query.feeds == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("select", "sql", "feeds"),
+    [
+        # over (a int4, b varchar, c int4[])
+        ("1", "SELECT 1", ()),
+        ("a, $1, A", "SELECT $1::int4, $1::int4, $1::int4", (0,)),
+        ("b, a, b", "SELECT $1::varchar, $2::int4, $1::varchar", (1, 0)),
+        ("c, 'a', \"a\", x.a", "SELECT $1::int4[], 'a', \"a\", x.a", (2,)),
+        ("a % 2, $$?%s$$", "SELECT $1::int4 % 2, $$?%s$$", (0,)),
+    ],
+)
+def test_explicit(select: str, sql: str, feeds: tuple[int, ...]) -> None:
+    expression = parse_statement(
+        "SELECT", f"SELECT {select}", ["a", "b", "c"], [False, False, True]
+    )
+    assert isinstance(expression, Expression)
+    types = [PgType("int4"), PgType("varchar", "(3)"), PgType("int4", is_array=True)]
+    query = explicit_query(expression, types)
+    assert query.sql.decode() == sql
+    assert query.feeds == feeds
