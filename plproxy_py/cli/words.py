@@ -5,7 +5,7 @@ from __future__ import annotations
 from plproxy_py.config import parse_connstr
 from plproxy_py.errors import ConfigError
 from plproxy_py.function import ProxyFunction
-from plproxy_py.language.body import ArgumentValue, Expression, RunAny
+from plproxy_py.language.body import ArgumentValue, Cluster, Connect, Expression, RunAny
 from plproxy_py.tagging import RunHash
 
 _PYTHON = "(a Python function)"
@@ -20,7 +20,8 @@ def cluster_text(function: ProxyFunction) -> str:
             return f"CONNECT {parse_connstr(function.connect).redacted}"
         except ConfigError:
             return "CONNECT (no connect string)"
-    prefix, value = "", function.body.cluster
+    prefix = ""
+    value: Connect | Cluster | None = function.body.cluster
     if function.connect is not None:
         prefix, value = "CONNECT ", function.body.connect
     if isinstance(value, Expression):
