@@ -60,6 +60,8 @@ class Catalog:
         self.homeless = False
         # What `replace` brought: each key's own entry, and the faces before it.
         self._defined: dict[str, list[Entry]] = {}
+        # The same of definitions that went: handles live on when they come back.
+        self._dropped: dict[str, list[Entry]] = {}
 
     def refuse_home(self) -> None:
         """Say that there is no home database, for functions here and to come.
@@ -148,12 +150,13 @@ class Catalog:
         Faces are compiled anew with theirs. All of it is done, or nothing. Raise a
         `DeclarationError` for what does not fit.
         """
+        known = self._dropped | self._defined
         changes: list[tuple[Entry, ProxyFunction]] = []
         defined: dict[str, list[Entry]] = {}
         for function in functions:
             self._check_home(function)
             key = function.signature.key
-            defined[key] = self._defined.get(key) or [Entry(function)]
+            defined[key] = known.get(key) or [Entry(function)]
             for entry in defined[key]:
                 hints = entry.hints
                 compiled = self.face(function, hints) if hints else function
@@ -161,12 +164,17 @@ class Catalog:
         # Nothing can fail from here on.
         for entry, function in changes:
             entry.function = function
+            entry.gone = False
+        self._dropped = {
+            key: entries for key, entries in known.items() if key not in defined
+        }
         for key in self._defined.keys() - defined.keys():
             for entry in self._defined[key]:
                 entry.gone = True
             del self.entries[key]
-        for key in defined.keys() - self._defined.keys():
-            self.entries[key] = defined[key][0]
+        for key, entries in defined.items():
+            if key not in self._defined:
+                self.entries[key] = entries[-1]
         self._defined = defined
         return [entries[0] for entries in defined.values()]
 
@@ -189,6 +197,17 @@ class Catalog:
             connect=found.connect,
         )
 
+    def describe(self, function: ProxyFunction, columns: Columns) -> ProxyFunction:
+        """Compile a declared function once more, its row type's columns known."""
+        return compile_function(
+            function.signature,
+            function.body,
+            registered=self.hashes,
+            strict=function.strict,
+            columns=columns,
+            timeout=function.timeout,
+        )
+
     def find(self, name: str) -> Entry:
         """Return the function called ``name``, ``schema.name`` or ``name(argtypes)``.
 
@@ -198,7 +217,8 @@ class Catalog:
         wanted = parse_signature(name if with_types else f"{name}()", schema="")
         found = list(self._matching(wanted, with_types))
         if not found:
-            names = {entry.function.signature.name for entry in self.entries.values()}
+            entries = list(self.entries.values())
+            names = {entry.function.signature.name for entry in entries}
             raise SignatureError(
                 f"no function {name} is declared{nearest(wanted.name, names)}",
                 sqlstate="42883",
@@ -211,7 +231,8 @@ class Catalog:
         return found[0]
 
     def _matching(self, wanted: Signature, with_types: bool) -> Iterator[Entry]:
-        for entry in self.entries.values():
+        # Another thread may declare a function meanwhile.
+        for entry in list(self.entries.values()):
             signature = entry.function.signature
             if (
                 signature.name == wanted.name

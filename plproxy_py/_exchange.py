@@ -95,6 +95,8 @@ def _load(talk: Conversations, answer: Answer | None) -> dict[int, list[Any]]:
     rows: dict[int, list[Any]] = {}
     try:
         if answer is not None:
+            for result in results:
+                _rows.check_rows(result)
             answer.check_count(sum(result.ntuples for result in results))
         for link, partition, result in zip(
             talk.links, talk.partitions, results, strict=True

@@ -20,27 +20,22 @@ from typing import Any, TypeVar
 from plproxy_py._calls import Steps, run_async
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap
-from plproxy_py._exchange import Exchange, Statement
+from plproxy_py._home import Home
 from plproxy_py._links import Connector
 from plproxy_py._pools import Wired
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import (
-    ConfigError,
     DeclarationError,
     Error,
     NoSuchCluster,
-    PartitionError,
 )
 from plproxy_py.function import ProxyFunction
 from plproxy_py.sources.database import Loaded, cluster_question
 from plproxy_py.sources.functions import Reflection, functions_question
-from plproxy_py.sources.question import Question
 
 T = TypeVar("T")
 
 logger = logging.getLogger("plproxy_py")
-
-ASK_TIMEOUT = 10.0
 
 # What a router must not go on without: USAGE, a user mapping.
 _REFUSALS = ("42501", "42704")
@@ -62,8 +57,7 @@ class HomeClusters:
         self,
         map: ClusterMap,
         catalog: Catalog,
-        home: Wired,
-        exchange: Exchange,
+        home: Home,
         connector: Connector,
         ttl: float,
         clock: Callable[[], float] = time.monotonic,
@@ -71,7 +65,6 @@ class HomeClusters:
         self._map = map
         self._catalog = catalog
         self._home = home
-        self._exchange = exchange
         self._connector = connector
         self._ttl = ttl
         self._clock = clock
@@ -126,7 +119,7 @@ class HomeClusters:
             known.error = error
 
     def _load(self, name: str) -> Steps[None]:
-        loaded = yield from self._ask(cluster_question(name))
+        loaded = yield from self._home.ask(cluster_question(name))
         if loaded.ignored:
             logger.info(
                 "cluster %s: without effect here: %s", name, ", ".join(loaded.ignored)
@@ -142,7 +135,7 @@ class HomeClusters:
         the map in force goes on serving.
         """
         try:
-            same = yield from self._ask(known.loaded.check)
+            same = yield from self._home.ask(known.loaded.check)
             if not same:
                 yield from self._load(name)
             else:
@@ -163,7 +156,7 @@ class HomeClusters:
 
         What can't be used is logged with its reason, and passed over.
         """
-        reflection = yield from self._ask(functions_question())
+        reflection = yield from self._home.ask(functions_question())
         functions: list[ProxyFunction] = []
         errors: list[DeclarationError] = list(reflection.errors)
         for found in reflection.functions:
@@ -184,32 +177,11 @@ class HomeClusters:
 
     def _check_functions(self, reflection: Reflection) -> Steps[None]:
         try:
-            same = yield from self._ask(reflection.check)
+            same = yield from self._home.ask(reflection.check)
             if not same:
                 yield from self.reflect()
         except Error as error:
             logger.error("the last good functions stay in force: %s", error)
-
-    def _ask(self, question: Question[T]) -> Steps[T]:
-        """Ask a question, and those that its answer leads to."""
-        step: Question[T] | T = question
-        while isinstance(step, Question):
-            statement = Statement(
-                "configuration",
-                step.sql,
-                [step.params],
-                time.monotonic() + ASK_TIMEOUT,
-            )
-            try:
-                rows = yield from self._exchange.rows(self._home, (0,), statement, None)
-            except Error as error:
-                # Nothing of the caller's went anywhere.
-                error.partition, error.sent, error.outcomes = None, False, {}
-                if isinstance(error, PartitionError):
-                    raise ConfigError(f"the home database: {error}") from error
-                raise
-            step = step.read(rows[0])
-        return step
 
     def configs(self) -> Mapping[str, ClusterConfig]:
         return {name: wired.config for name, wired in self._map.wired.items()}
@@ -226,7 +198,7 @@ class HomeClusters:
         }
         errors = [known["error"] for known in clusters.values() if known["error"]]
         return {
-            "source": self._home.config.target(0).redacted,
+            "source": self._home.wired.config.target(0).redacted,
             "age": max((known["age"] for known in clusters.values()), default=0.0),
             "error": errors[0] if errors else None,
             "clusters": clusters,

@@ -22,6 +22,7 @@ from plproxy_py._calls import Steps
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap, Clusters, FileClusters, FixedClusters
 from plproxy_py._exchange import Exchange, Statement
+from plproxy_py._home import Home, RowTypes
 from plproxy_py._home_clusters import HomeClusters
 from plproxy_py._notices import Notice, log_notice
 from plproxy_py._pools import Pools, Wired
@@ -77,6 +78,8 @@ class RouterBase:
         self._map = ClusterMap(self._pools)
         self._clusters: Clusters | None = None
         self._reflected: HomeClusters | None = None
+        self._row_types: RowTypes | None = None
+        self._config_ttl = 1.0
         self._remedies: dict[str, str] = {}
         if clusters is not None:
             self.configure(clusters)
@@ -104,20 +107,19 @@ class RouterBase:
         no connection.
         """
         router = cls(home=connstr, **options)
-        router._clusters = router._home_clusters(config_ttl)
+        router._config_ttl = config_ttl
+        router._clusters = router._home_clusters()
         return router
 
-    def _home_clusters(self, ttl: float) -> HomeClusters:
-        home = self._routing.home
-        if home is None:
+    def _home_clusters(self) -> HomeClusters:
+        if self._routing.home is None:
             raise ConfigError("there is no home database to ask: give home=")
         return HomeClusters(
             self._map,
             self._catalog,
-            home,
-            self._exchange,
+            Home(self._routing.home, self._exchange),
             self._pools.connector,
-            ttl,
+            self._config_ttl,
         )
 
     def _reflect(self) -> Steps[list[Entry]]:
@@ -125,7 +127,7 @@ class RouterBase:
         clusters = self._clusters
         if not isinstance(clusters, HomeClusters):
             if self._reflected is None:
-                self._reflected = self._home_clusters(1.0)
+                self._reflected = self._home_clusters()
             clusters = self._reflected
         return (yield from clusters.reflect())
 
@@ -149,6 +151,8 @@ class RouterBase:
     def _refuse_home(self) -> None:
         if self._routing.home is None:
             self._catalog.refuse_home()
+        else:
+            self._catalog.homeless = False
 
     @property
     def clusters(self) -> Mapping[str, ClusterConfig]:
@@ -177,7 +181,8 @@ class RouterBase:
         kwargs: Mapping[str, Any],
     ) -> Steps[Plan]:
         yield from self._refresh()
-        function, routing = find(), self._routing
+        function = yield from self._described(find())
+        routing = self._routing
         normals = yield from routing.arguments(function, args, kwargs, INFINITE)
         routed = yield from routing.route(function, normals, self._cluster, INFINITE)
         config, tags = routed.wired.config, routed.tags
@@ -196,6 +201,20 @@ class RouterBase:
             if source is not None:
                 yield from source.refresh()
 
+    def _described(self, function: ProxyFunction) -> Steps[ProxyFunction]:
+        """Return the function with its row type's columns, which home may know."""
+        home = self._routing.home
+        if function.row_type is None or home is None:
+            return function
+        if self._row_types is None:
+            self._row_types = RowTypes(
+                Home(home, self._exchange),
+                self._pools.connector,
+                self._config_ttl,
+                self._catalog.describe,
+            )
+        return (yield from self._row_types.described(function))
+
     def _call(
         self,
         find: Callable[[], ProxyFunction],
@@ -206,11 +225,12 @@ class RouterBase:
         """One call of a function, as steps. ``find`` gives it, of the map in force."""
         started = time.monotonic()
         yield from self._refresh()
-        function = find()
+        function = yield from self._described(find())
         answer = function.answer
         if answer is None:
             raise SignatureError(
-                f"{function.label} returns records: list their columns with returning()"
+                f"{function.label} returns records: list their columns, returning()",
+                sqlstate="42601",
             )
         timeout = timeout or function.timeout
         deadline = started + (timeout or INFINITE)

@@ -54,6 +54,9 @@ class Routing:
         pick: Pick,
         allow_connect: Sequence[str] | bool,
     ) -> None:
+        if isinstance(allow_connect, str):
+            # Each of its characters would be a pattern, "*" among them.
+            raise ConfigError("allow_connect is True or a list of host patterns")
         self.home: Wired | None = None
         self._pools = pools
         self._exchange = exchange
@@ -73,6 +76,11 @@ class Routing:
         bound = list(function.bind(args, kwargs))
         for index, value in enumerate(bound):
             if isinstance(value, HomeDefault):
+                if self.home is None:
+                    raise TypeError(
+                        f"{function.missing(index)}: its DEFAULT {value.sql!r} is "
+                        "computed by the home database, and none is named (home=)"
+                    )
                 rows = yield from self._ask(
                     function, RemoteQuery(value.sql.encode(), ()), (), deadline
                 )
@@ -148,17 +156,24 @@ class Routing:
         return value
 
     def _connect(self, connstr: str, named: Named) -> Wired:
-        wired = self._connects.pop(connstr, None)
+        wired = self._connects.get(connstr)
+        config = wired.config if wired else private_cluster(connstr, user=self._user())
+        if not isinstance(named, str):
+            self._check_allowed(config.target(0))
         if wired is None:
-            config = private_cluster(connstr)
-            if not isinstance(named, str):
-                self._check_allowed(config.target(0))
             wired = self._pools.wire(config)
+        self._connects.pop(connstr, None)
         self._connects[connstr] = wired  # the latest stands last
         if len(self._connects) > MOST_CONNECTS:
             oldest = self._connects.pop(next(iter(self._connects)))
             self._pools.forget(oldest.pools[0])
         return wired
+
+    def _user(self) -> str | None:
+        """Return whom PL/Proxy would connect as: the home database's own user."""
+        if self.home is None:
+            return None
+        return dict(self.home.config.target(0).parameters).get("user")
 
     def _check_allowed(self, target: Target) -> None:
         if self._allow_connect is True:

@@ -55,6 +55,12 @@ def dump_params(
     return dumped
 
 
+def check_rows(result: PGresult) -> None:
+    """Raise `ColumnMismatch` for the result of a statement that returns no rows."""
+    if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
+        raise ColumnMismatch("the statement returned no rows")
+
+
 def load_rows(link: Link, result: PGresult, answer: Answer | None) -> list[Any]:
     """Return a result's rows, made by the answer's ``make_row``, or as they came.
 
@@ -65,27 +71,28 @@ def load_rows(link: Link, result: PGresult, answer: Answer | None) -> list[Any]:
     if count == 0:
         # PL/Proxy looks at columns with the first row only, and callers rely on it.
         return []
-    if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
-        raise ColumnMismatch("the statement returned no rows")
     names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
     if answer is None:
         answer = Answer(tuple(names), (), row_class(tuple(names)), setof=True)
     positions = answer.positions(names)
     transformer = Transformer(link)
     transformer.set_pgresult(result, set_loaders=False)
-    transformer.set_loader_types(
-        _loader_types(result, answer.types, positions, link.adapters), TEXT
-    )
+    types = _loader_types(result, answer.types, positions, link.adapters)
+    transformer.set_loader_types(types, TEXT)
     make_row = answer.make_row
     try:
         if positions is None:
             return transformer.load_rows(0, count, make_row)
         rows = transformer.load_rows(0, count, tuple)
-    except (psycopg.Error, ValueError, OverflowError) as error:
+    except (psycopg.Error, ValueError, ArithmeticError) as error:
+        if types != [result.ftype(column) for column in range(result.nfields)]:
+            # Another type came than was declared, and not a text of that.
+            raise ResultError(
+                f"a value that is none of its declared type: {error}", sqlstate="22P02"
+            ) from None
         raise ResultError(
             f"a value that Python can't hold: {error}; an adapter registered in "
-            "router.adapters can",
-            sqlstate=getattr(error, "sqlstate", None) or "22000",
+            "router.adapters can"
         ) from None
     return [make_row([row[position] for position in positions]) for row in rows]
 

@@ -108,7 +108,7 @@ def _compile(
     columns = _columns(signature, hints, composite)
     if body.select is not None:
         if columns is None:
-            raise UnsupportedError("SELECT can't be used with dynamic records")
+            raise ParseError("SELECT can't be used with dynamic records")
         query = explicit_query(body.select, types)
     else:
         # A dynamic record has no query until `returning` lists its columns.
@@ -123,20 +123,21 @@ def _compile(
         signature,
         query,
         None if columns is None else _answer(signature, columns, hints),
-        RunHash(expressions.applied(run_on), signature.setof)
-        if run_on
-        else expressions.run_on(body.run_on, signature.setof),
-        expressions.applied(cluster)
-        if cluster
-        else expressions.named("CLUSTER", body.cluster),
-        expressions.applied(connect)
-        if connect
-        else expressions.named("CONNECT", body.connect),
+        expressions.run_on(body.run_on, signature.setof)
+        if run_on is None
+        else RunHash(_applied(run_on, expressions.row_types), signature.setof),
+        expressions.named("CLUSTER", body.cluster)
+        if cluster is None
+        else _applied(cluster, types),
+        expressions.named("CONNECT", body.connect)
+        if connect is None
+        else _applied(connect, types),
         body.split,
         names,
         defaults,
         body,
         columns=composite,
+        row_type=_open_row_type(signature, columns) if hints is None else None,
         needs_home=expressions.needs_home,
     )
 
@@ -172,6 +173,18 @@ def _columns(
             return VOID
         case Dynamic():
             return None
+
+
+def _open_row_type(
+    signature: Signature, columns: Columns | PgType | None
+) -> str | None:
+    """Return the name of a result type that may be a row type, for all we know."""
+    is_open = (
+        isinstance(columns, PgType)
+        and columns == signature.returns
+        and not (columns.is_builtin or columns.is_array)
+    )
+    return columns.name if is_open and isinstance(columns, PgType) else None
 
 
 def _answer(
@@ -214,11 +227,6 @@ class _Expressions:
         self.registered = registered
         self.needs_home: UnsupportedError | None = None
 
-    def applied(self, function: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
-        """Return a closure that calls a Python function with the arguments."""
-        arguments = map(argument, range(len(self.row_types)), self.row_types)
-        return applied(function, list(arguments))
-
     def run_on(self, run_on: RunOnText, setof: bool) -> RunOn:
         if isinstance(run_on, ArgumentValue):
             return self._argument(run_on, setof)
@@ -244,7 +252,7 @@ class _Expressions:
         prefix = "SELECT * FROM " if _is_call(run_on) else "SELECT "
         split_query = None
         if self.split:
-            split_query = home_split_query(run_on, self.types, self.split)
+            split_query = home_split_query(prefix, run_on, self.types, self.split)
         return RunHome(home_query(prefix, run_on, self.types), split_query, setof)
 
     def named(
@@ -275,6 +283,13 @@ class _Expressions:
                 f"{keyword} takes a text, not {computed.type}", line=value.line
             )
         return computed.value
+
+
+def _applied(
+    function: Callable[..., Any], types: Sequence[PgType]
+) -> Callable[[Sequence[Any]], Any]:
+    """Return a closure that calls a Python function with the arguments."""
+    return applied(function, list(map(argument, range(len(types)), types)))
 
 
 def _is_call(expression: Expression) -> bool:

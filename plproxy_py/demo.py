@@ -79,6 +79,7 @@ def deploy(server: Server) -> Path:
 
 
 def toml(value: object) -> str:
+    """Return a string or a list as TOML."""
     # JSON's strings and lists are TOML's, but for its pairs of surrogates.
     return json.dumps(value, ensure_ascii=False)
 
@@ -172,10 +173,12 @@ def statement(name: str) -> str:
 
 
 def say(out: Console, text: str) -> None:
+    """Print a line of the tale."""
     out.print(f"\n{text}")
 
 
 def quote(out: Console, text: str) -> None:
+    """Print code as it is written."""
     lines = textwrap.indent(textwrap.dedent(text).strip(), "    ")
     out.print(lines, style="cyan", soft_wrap=True)
 

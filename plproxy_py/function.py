@@ -67,7 +67,8 @@ class ProxyFunction:
     same three ways. ``split``: indexes of split arguments. ``defaults``: by position,
     Python values or `HomeDefault`. ``strict``: a NULL argument gives NULL, or no rows,
     without a call. ``answer`` None: a dynamic record before its columns are listed.
-    ``columns``: of a composite result. ``needs_home``: why it can't do without a home
+    ``columns``: of a composite result, ``row_type``: its name where
+    nobody has said them. ``needs_home``: why it can't do without a home
     database. ``timeout``: float seconds or None.
     """
 
@@ -82,6 +83,7 @@ class ProxyFunction:
     defaults: Mapping[int, Any]
     body: Body
     columns: Columns = ()
+    row_type: str | None = None
     strict: bool = False
     needs_home: UnsupportedError | None = None
     timeout: float | None = None
@@ -137,13 +139,15 @@ class ProxyFunction:
             elif index in self.defaults:
                 bound.append(self.defaults[index])
             else:
-                raise TypeError(
-                    f"{self.label}: argument {self._name(index)} is missing"
-                )
+                raise self.missing(index)
         for name in kwargs:
             reason = "was given twice" if name in self.names else "is not declared"
             raise TypeError(f"{self.label}: argument {name} {reason}")
         return bound
+
+    def missing(self, index: int) -> TypeError:
+        """Return the error of an argument that was not given."""
+        return TypeError(f"{self.label}: argument {self._name(index)} is missing")
 
     def _name(self, index: int) -> str:
         return self.names[index] or f"${index + 1}"

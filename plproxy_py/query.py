@@ -78,7 +78,7 @@ def home_query(
 
 
 def home_split_query(
-    expression: Expression, types: Sequence[PgType], split: Sequence[int]
+    prefix: str, expression: Expression, types: Sequence[PgType], split: Sequence[int]
 ) -> RemoteQuery:
     """Return the query that hashes all elements of split arrays in one round trip.
 
@@ -89,15 +89,20 @@ def home_split_query(
 
     def placeholder(index: int) -> str:
         if index in split:
-            return f"a.e{index}"
+            return f"split_row.e{index}"
         number = feeds.setdefault(index, len(feeds) + 1)
         return f"${number}::{types[index].cast}"
 
-    call = expression.sql(placeholder)
-    arrays = ", ".join(f"${feeds[index]}::{types[index].cast}" for index in split)
-    names = ", ".join(f"e{index}" for index in split)
+    asked = prefix + expression.sql(placeholder)
+    arrays = [f"${feeds[index]}::{types[index].cast}" for index in split]
+    # In FROM, unnest would make a column of each field of a composite.
+    elements = ", ".join(
+        f"unnest({array}) AS e{index}"
+        for array, index in zip(arrays, split, strict=True)
+    )
     sql = (
-        f"SELECT a.n, q.* FROM unnest({arrays}) WITH ORDINALITY AS a ({names}, n), "
-        f"LATERAL (SELECT * FROM {call}) AS q ORDER BY a.n"
+        "SELECT split_row.number, q.* FROM (SELECT generate_series(1, "
+        f"cardinality({arrays[0]})) AS number, {elements}) AS split_row, "
+        f"LATERAL ({asked}) AS q ORDER BY split_row.number"
     )
     return RemoteQuery(sql.encode(), tuple(feeds))

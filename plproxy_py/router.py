@@ -106,7 +106,8 @@ class Router(RouterBase):
     def functions(self) -> Mapping[str, ProxyCall[..., Any]]:
         """The declared functions, by ``schema.name(argtypes)``."""
         return {
-            key: bind_call(self, entry) for key, entry in self._catalog.entries.items()
+            key: bind_call(self, entry)
+            for key, entry in list(self._catalog.entries.items())
         }
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -112,7 +112,7 @@ class AsyncRouter(RouterBase):
         """The declared functions, by ``schema.name(argtypes)``."""
         return {
             key: bind_async_call(self, entry)
-            for key, entry in self._catalog.entries.items()
+            for key, entry in list(self._catalog.entries.items())
         }
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:

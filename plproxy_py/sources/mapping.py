@@ -32,8 +32,15 @@ def from_mapping(
 
 
 def private_cluster(
-    connstr: str, *, substitute: Callable[[str], str] = str
+    connstr: str,
+    *,
+    user: str | None = None,
+    substitute: Callable[[str], str] = str,
 ) -> ClusterConfig:
-    """Return a cluster of one partition: what CONNECT names, or the home database."""
-    target = parse_connstr(connstr, substitute=substitute)
+    """Return a cluster of one partition: what CONNECT names, or the home database.
+
+    ``user``: for a connect string that names none.
+    """
+    under = {} if user is None else {"user": user}
+    target = parse_connstr(connstr, under=under, substitute=substitute)
     return ClusterConfig("", (Partition(0, (target,)),))

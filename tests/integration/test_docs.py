@@ -2,7 +2,8 @@
 
 The ```python blocks of a document run in order, in one namespace, on a cluster like the
 demo's. A ```text block is the output of the python blocks since the one before. In
-connect strings ``host=dbN dbname=partNN`` stands for a database of the test server.
+connect strings ``host=dbN dbname=partNN`` stands for a database of the test server,
+``host=proxy dbname=proxydb`` for one with the real PL/Proxy.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -25,13 +27,16 @@ import plproxy_py
 from plproxy_py import Router
 from plproxy_py.cli import main as plproxy
 from plproxy_py.demo import create_users
+from tests.fix_plproxy import BINDIR, Plproxy
 from tests.fix_server import Pg
-from tests.snippets import ROOT, read_snippets
+from tests.snippets import ROOT, Snippet, read_snippets
 
 README = ROOT / "README.md"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
+FROM_PLPROXY = ROOT / "docs" / "from-plproxy.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
 DEMO_SQL = (ROOT / "sql" / "demo.sql").read_text(encoding="utf-8")
+DEMO_PLPROXY_SQL = (ROOT / "sql" / "demo_plproxy.sql").read_text(encoding="utf-8")
 
 IN_A_VENV = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[{}]' && .venv/bin/"
 DEMO_COMMAND = IN_A_VENV.format("demo") + "plproxy demo"
@@ -66,8 +71,15 @@ def toml_text(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def run_document(path: Path, connstrs: Mapping[str, str] | None = None) -> list[str]:
-    """Run a document's python blocks; return what they wrote, up to each text block."""
+def run_document(
+    path: Path,
+    connstrs: Mapping[str, str] | None = None,
+    run_other: Callable[[Snippet], None] = lambda snippet: None,
+) -> list[str]:
+    """Run a document's python blocks; return what they wrote, up to each text block.
+
+    ``run_other`` gets the blocks in other languages, in their turn.
+    """
     module = ModuleType("document")
     written: list[str] = []
     # typing.get_type_hints looks for a class's module here.
@@ -79,6 +91,7 @@ def run_document(path: Path, connstrs: Mapping[str, str] | None = None) -> list[
                 written.append(stdout.getvalue())
                 stdout = io.StringIO()
             if snippet.language != "python":
+                run_other(snippet)
                 continue
             text = "\n" * (snippet.line - 1) + snippet.text
             for connstr, real in (connstrs or {}).items():
@@ -108,12 +121,69 @@ def test_quickstart_snippets(
     pg: Pg, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PLPROXY_CONFIG", str(config))
+    monkeypatch.chdir(ROOT)  # the reader is in a checkout
     *written, rest = run_document(QUICKSTART)
     assert rest == ""
     label = str(conninfo_to_dict(pg.connstr("docs_part00"))["dbname"])
     real = [text.replace(label.removesuffix("00"), "part") for text in written]
     shown = [s.text for s in read_snippets(QUICKSTART) if s.language == "text"]
     assert real == shown
+
+
+PROXY = "host=proxy dbname=proxydb"
+DEFINER = "ALTER FUNCTION {} SECURITY DEFINER SET search_path = public, pg_temp;"
+
+
+def plproxy_databases(plproxy: Plproxy) -> dict[str, str]:
+    """Return connect strings for those of the page: a proxy database, two partitions.
+
+    PL/Proxy is in use there, and lacks but the definition of its cluster.
+    """
+    for name in ("docs_proxy", "docs_part00", "docs_part01"):
+        plproxy.create_database(name)
+    plproxy.admin("docs_proxy", "CREATE EXTENSION plproxy")
+    plproxy.admin("docs_proxy", DEMO_PLPROXY_SQL.replace("'demo'", "'userdb'"))
+    users = {"docs_part00": "mia", "docs_part01": "marko"}
+    for name, user in users.items():
+        plproxy.admin(name, DEMO_SQL)
+        for function in ("create_user", "get_user", "search_users", "count_users"):
+            plproxy.admin(name, DEFINER.format(function))
+        plproxy.admin(name, f"SELECT create_user('{user}', '{user}@example.org')")
+    return {
+        PROXY: plproxy.server.connstr("docs_proxy"),
+        f"{PROXY} user=app": plproxy.connstr("docs_proxy", user="app"),
+        "host=db0 dbname=part00": plproxy.partition("docs_part00"),
+        "host=db1 dbname=part01": plproxy.partition("docs_part01"),
+    }
+
+
+def test_from_plproxy_snippets(
+    plproxy: Plproxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    connstrs = plproxy_databases(plproxy)
+
+    def run_other(snippet: Snippet) -> None:
+        if snippet.language == "sql":
+            text = snippet.text
+            for shown, real in connstrs.items():
+                text = text.replace(f"'{shown}'", "'" + real.replace("'", "''") + "'")
+            plproxy.admin("docs_proxy", text)
+        for line in snippet.text.splitlines() if snippet.language == "console" else ():
+            program, *arguments, connstr = shlex.split(line.removeprefix("$ "))
+            assert program == "psql"
+            connstr = connstrs[connstr]
+            if "user=" not in connstr:
+                connstr += " user=postgres"
+            psql = [BINDIR / program, "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+            subprocess.run(
+                [*psql, *arguments, connstr], check=True, stdout=subprocess.DEVNULL
+            )
+
+    *written, rest = run_document(FROM_PLPROXY, connstrs, run_other)
+    assert rest == ""
+    shown = [s.text for s in read_snippets(FROM_PLPROXY) if s.language == "text"]
+    assert written == shown
 
 
 def test_quickstart_config_file(

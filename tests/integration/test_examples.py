@@ -50,11 +50,24 @@ rows by owner: [54, 44, 53, 49]
 rows on the partitions: [54, 44, 53, 49], found by key: 200
 """
 
+FROM_DATABASE = """\
+partitions: first second
+users: [6, 1], found by key: 7
+partitions: first spare
+users: [6, 1], found by key: 7
+logged: cluster userdb: the last good definition stays in force: cluster 'userdb' has \
+3 partitions: a power of two is needed, or modular_mapping = true
+partitions: first spare
+users: [6, 1], found by key: 7
+not in force: True
+"""
+
 OUTPUTS = {
     "sync.py": SYNC,
     "async_.py": ASYNC,
     "verbatim.py": VERBATIM,
     "grow.py": GROW,
+    "from_database.py": FROM_DATABASE,
 }
 
 

@@ -22,6 +22,11 @@ CREATE OR REPLACE FUNCTION cluster_for(t text) RETURNS text LANGUAGE sql
     AS 'SELECT CASE t WHEN ''none'' THEN NULL ELSE ''userdb'' END';
 CREATE OR REPLACE FUNCTION clusters_for(t text) RETURNS SETOF text LANGUAGE sql
     AS 'SELECT unnest(ARRAY[''userdb'', ''userdb''])';
+DO $$ BEGIN
+    CREATE TYPE pair AS (k text, n int8);
+EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+CREATE OR REPLACE FUNCTION pair_hash(p pair) RETURNS int4 LANGUAGE sql
+    AS 'SELECT length(p.k)';
 CREATE TABLE IF NOT EXISTS places (connstr text);
 CREATE OR REPLACE FUNCTION where_is(t text) RETURNS SETOF text LANGUAGE sql
     AS 'SELECT connstr FROM places';
@@ -77,6 +82,38 @@ def test_split_asks_once_for_all_elements(driver: Driver) -> None:
         ("02", ["ab", "abc"]),
         ("03", ["abc"]),
     ]
+
+
+def test_split_arrays_of_composites(driver: Driver, pg: Pg) -> None:
+    """An element is one value, however many columns it has."""
+    for part in range(4):
+        pg.execute(f"part{part:02}", "DROP TYPE IF EXISTS pair")
+        pg.execute(f"part{part:02}", "CREATE TYPE pair AS (k text, n int8)")
+    function = driver.define(
+        "CREATE FUNCTION f(a pair[], b int4[], OUT place text, OUT n int8, OUT v int4) "
+        "RETURNS SETOF record LANGUAGE plproxy AS "
+        "$$ CLUSTER 'userdb'; SPLIT a, b; RUN ON pair_hash(a); "
+        "SELECT right(current_database()::text, 2) AS place, n, v"
+        " FROM unnest($1, $2) AS u(k, n, v); $$"
+    )
+    rows = function([("x", 7), ("yyy", 2), ("z", 1)], [10, 20, 30])
+    assert rows == [("01", 7, 10), ("01", 1, 30), ("03", 2, 20)]
+
+
+def test_names_in_a_split_expression_are_its_own(driver: Driver) -> None:
+    function = driver.define(
+        "CREATE FUNCTION f(k text[]) RETURNS SETOF text LANGUAGE plproxy AS "
+        "$$ CLUSTER 'userdb'; SPLIT k; RUN ON key_hashes(k) AS a(n) "
+        "WHERE a.n < length(k); SELECT right(current_database()::text, 2); $$"
+    )
+    assert function(["ab", "", "abc"]) == ["01", "02"]
+    for name in ("n", "places"):
+        unknown = driver.define(
+            "CREATE FUNCTION g(k text[]) RETURNS SETOF text LANGUAGE plproxy AS "
+            f"$$ CLUSTER 'userdb'; SPLIT k; RUN ON {name}; $$"
+        )
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            unknown(["x"])
 
 
 def test_only_a_hash_of_an_integer_type_will_do(driver: Driver) -> None:

@@ -30,19 +30,18 @@ class Case:
     number: int
     title: str
     differs: str | None
-    module: str
 
 
 CASES: dict[int, Case] = {}
 
 
 def case(
-    number: int, title: str, *, differs: str | None = None, module: str = ""
+    number: int, title: str, *, differs: str | None = None
 ) -> pytest.MarkDecorator:
     """Mark the one test of a case."""
     if number in CASES:
         raise ValueError(f"case {number} has two tests")
-    CASES[number] = Case(number, title, differs, module)
+    CASES[number] = Case(number, title, differs)
     return pytest.mark.case(number)
 
 

@@ -242,8 +242,8 @@ class Both:
 
     def refuse(self, sql: str) -> Failure:
         """Let both sides refuse a function alike; return how the real one did."""
-        real = attempt(lambda: _done(self.real.create(sql)))
-        ours = attempt(lambda: _done(self.ours.create(sql)))
+        real = attempt(lambda: created(self.real, sql))
+        ours = attempt(lambda: created(self.ours, sql))
         compare(real, ours, sql)
         assert isinstance(real, Failure), f"both took {sql}"
         # The error was not the only trace: no half-made function is left.
@@ -350,5 +350,7 @@ def _created(sql: str) -> str:
     return found[1]
 
 
-def _done(_: object) -> Answer:
+def created(side: Real | Ours, sql: str) -> Answer:
+    """Create a function on one side; return an answer that says no more than yes."""
+    side.create(sql)
     return Answer((), [])

@@ -7,7 +7,7 @@ its result has room for it, so that a wrong partition shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -147,15 +147,15 @@ def functions(draw: st.DrawFn) -> Drawn:
     run_on = draw(_run_on(arguments, bool(split), setof))
     body = ["cluster 'parts';", f"run on {run_on};"]
     if split:
-        listed = ", ".join(f"${arguments.index(a) + 1}" for a in split)
-        body.append(f"split {draw(st.sampled_from(['all', listed]))};")
+        chosen = ", ".join(f"${arguments.index(a) + 1}" for a in split)
+        body.append(f"split {draw(st.sampled_from(['all', chosen]))};")
     if how == "target":
         body.append("target {target};")
     if how == "select":
         body.append(f"select {_select(draw, arguments, outputs)};")
     body = draw(st.permutations(body))
     one = outputs[0][1] if len(outputs) == 1 else "record"
-    heads = {
+    heads: dict[str, Callable[[], str]] = {
         "scalar": lambda: f"returns {'setof ' * setof}{outputs[0][1]}",
         "void": lambda: "returns void",
         "dynamic": lambda: f"returns {'setof ' * setof}record",

@@ -55,6 +55,21 @@ CHANGES = (
     Change("rows of CLUSTER", r"returned \d+ rows, expected 1", "XX000", "22023"),
     Change("no row set", r"run_tag does not match", "XX000", "42804"),
     Change("SELECT of a dynamic record", r"dynamic RECORD", "XX000", "42601"),
+    Change("no such cluster", r"cluster not found", "XX000", "F0000"),
+    Change("version function", r"get_version: got", "XX000", "F0000"),
+    Change(
+        "partitions function",
+        r"partition column 1 must be|connstr must not be NULL",
+        "XX000",
+        "F0000",
+    ),
+    Change(
+        "configuration function",
+        r"Config column \d must be|val must not be NULL|config must have 2 columns",
+        "XX000",
+        "F0000",
+    ),
+    Change("default_user", r"default_user", "XX000", "F0000"),
     Change("configuration option", r"Unknown config param", "XX000", "F0000"),
 )
 USED: set[str] = set()

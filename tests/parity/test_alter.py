@@ -109,6 +109,30 @@ def test_altered_table(
         check(new_session, row)
 
 
+def test_select_stays(table: Both, plproxy: Plproxy) -> None:
+    # A difference: see "Altered tables".
+    both = table
+    both.create(
+        "create or replace function selected1() returns ret_table as $$"
+        " cluster 'parts'; run on 0; select 7 as id, 'mine' as data; $$"
+        " language plproxy"
+    )
+    assert both.call("selected1") == [(7, "mine")]
+    plproxy.admin(PROXY, "alter table ret_table add more text")
+    plproxy.admin(PROXY, "alter table ret_table drop more")
+    with pytest.raises(psycopg.errors.UndefinedFunction):
+        both.real.call("selected1", (), None)
+    assert both.ours.call("selected1", (), None).rows == [(7, "mine")]
+
+
+def test_first_column_dropped(table: Both, plproxy: Plproxy) -> None:
+    # A difference: see "Altered tables".
+    plproxy.admin(PROXY, "alter table ret_table drop id")
+    with pytest.raises(psycopg.errors.SyntaxError):
+        table.real.call("test_table1", (), None)
+    assert table.ours.call("test_table1", (), None).rows == [("Data1",)]
+
+
 @pytest.fixture
 def new_session(plproxy: Plproxy, both: Both) -> Iterator[Both]:
     second = both.another()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from tests.fix_plproxy import PARTS, ROLE, SOURCE, Plproxy
@@ -37,21 +38,36 @@ def defined(both: Both, plproxy: Plproxy) -> Both:
         ("modular_mapping", "1"),
         ("modular_mapping", "0"),
         ("default_user", "session_user"),
-        ("default_user", "nobody"),
         ("statement_timeout", "1"),
         ("keepalive_idle", "0"),
         ("keepalive_interval", "5"),
-        ("connect_timeout", "5"),
         ("unheard_of", "5"),
     ],
 )
 def test_options(both: Both, plproxy: Plproxy, key: str, value: str) -> None:
     plproxy.cluster("defined", PARTS, version=20, **{key: value})
     both.create(FUNCTION.format(run_on="all"))
-    both.agree("defined", (), None)
-    # default_user is looked at from the second call on.
     result = both.agree("defined", (), None)
     assert not isinstance(result, Answer) or result.rows == [(row,) for row in HERE]
+
+
+def test_default_user(both: Both, plproxy: Plproxy) -> None:
+    # A difference: see "Options of clusters".
+    plproxy.cluster("defined", PARTS, version=21, default_user="nobody")
+    both.create(FUNCTION.format(run_on="all"))
+    assert len(both.real.call("defined", (), None).rows) == 4
+    assert both.ours_error("defined").sqlstate == "F0000"
+    # From its second call on, the real one looks at it, too.
+    assert both.fail("defined").sqlstate == "XX000"
+
+
+def test_connect_timeout(both: Both, plproxy: Plproxy) -> None:
+    # A difference: see "Options of clusters".
+    plproxy.cluster("defined", PARTS, version=22, connect_timeout=5)
+    both.create(FUNCTION.format(run_on="all"))
+    with pytest.raises(psycopg.Error, match="Unknown config param: connect_timeout"):
+        both.real.call("defined", (), None)
+    assert len(both.ours.call("defined", (), None).rows) == 4
 
 
 def redefine(plproxy: Plproxy, *connstrs: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from plproxy_py import SignatureError
+from plproxy_py import NoDataFound, SignatureError
 from tests.parity.cases import case
 from tests.parity.compare import Both
 
@@ -192,7 +192,7 @@ def test_no_results(both: Both) -> None:
     )
     assert both.fail("test_no_results").sqlstate == "P0002"
     ours = both.ours_error("test_no_results")
-    assert isinstance(ours, psycopg.Error)
+    assert isinstance(ours, NoDataFound)
     assert ours.outcomes[0].state == "committed"
 
 

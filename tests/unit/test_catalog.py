@@ -38,9 +38,10 @@ def catalog() -> Catalog:
 
 
 def test_keys(catalog: Catalog) -> None:
-    assert list(catalog.functions) == KEYS
-    for key, function in catalog.functions.items():
-        assert catalog.find(key) is function
+    assert list(catalog.entries) == KEYS
+    for key, entry in catalog.entries.items():
+        assert catalog.find(key) is entry
+        assert entry.current().signature.key == key
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_found(catalog: Catalog, name: str, key: str | None) -> None:
         with pytest.raises(SignatureError, match="say which"):
             catalog.find(name)
     else:
-        assert catalog.find(name).signature.key == key
+        assert catalog.find(name).current().signature.key == key
 
 
 @pytest.mark.parametrize(
@@ -108,45 +109,44 @@ def test_not_found(catalog: Catalog, name: str, sqlstate: str, reason: str) -> N
 def test_the_later_declaration_stands(catalog: Catalog) -> None:
     (later,) = catalog.define(FUNCTIONS.split(";\n")[0].replace("'c'", "'d'") + ";")
     assert catalog.find("public.get(int)") is later
-    assert later.cluster_name([5]) == "d"
-    assert len(catalog.functions) == len(KEYS)
+    assert later.current().cluster == "d"
+    assert len(catalog.entries) == len(KEYS)
 
 
 def test_all_or_none(catalog: Catalog) -> None:
-    before = dict(catalog.functions)
+    before = dict(catalog.entries)
     with pytest.raises(ParseError, match=r"public.bad\(0\): Compile error at line 2"):
         catalog.define(
             FUNCTIONS.replace("get", "new")
             + "CREATE FUNCTION bad() RETURNS int AS $$\nCLUSTER; $$ LANGUAGE plproxy;"
         )
-    assert catalog.functions == before
+    assert catalog.entries == before
 
 
 def test_hash_names_fold_as_in_sql() -> None:
     catalog = Catalog({"nameHash": len})
-    (function,) = catalog.define(
+    (entry,) = catalog.define(
         "CREATE FUNCTION f(a text) RETURNS int LANGUAGE plproxy"
         " AS $$ CLUSTER 'c'; RUN ON nameHASH(a); $$;"
     )
     assert catalog.hashes == {"namehash": len}
-    assert function.tag(["abc"], cluster_config("c", ["dbname=x"] * 4), len).hashes == (
-        3,
-    )
+    four = cluster_config("c", ["dbname=x"] * 4)
+    assert entry.current().tag(["abc"], four, len).hashes == (3,)
 
 
 def test_strict_functions(catalog: Catalog) -> None:
-    (function,) = catalog.define(
+    (entry,) = catalog.define(
         "CREATE FUNCTION f() RETURNS int STRICT AS $$ CLUSTER 'c'; $$ LANGUAGE plproxy;"
     )
-    assert function.strict
-    assert not catalog.find("one").strict
+    assert entry.current().strict
+    assert not catalog.find("one").current().strict
 
 
 def test_a_file(tmp_path: Path, catalog: Catalog) -> None:
     file = tmp_path / "functions.sql"
     file.write_text(FUNCTIONS + "-- é", encoding="utf-8")
     loaded = Catalog({}).load(file)
-    assert [function.signature.key for function in loaded] == KEYS
+    assert [entry.current().signature.key for entry in loaded] == KEYS
     file.write_text("SELECT 1;")
     assert catalog.load(file) == []
 

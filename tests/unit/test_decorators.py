@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import pytest
 
-from plproxy_py import AsyncRouter, Int4, Router, Row, hashing
+from plproxy_py import AsyncRouter, Int4, Router, hashing
 from plproxy_py.errors import (
+    ConfigError,
     DeclarationError,
     ParseError,
     RoutingError,
@@ -128,6 +129,17 @@ def test_connect_strings(router: Router) -> None:
         assert "hush" not in repr(call.plan("a"))
 
 
+def test_connect_strings_from_arguments() -> None:
+    """An argument by its name, what is computed here, a Python callable."""
+    router = Router(allow_connect=["h"])
+    for connect in ("username", "$1", "text(username)", "host=h dbname={}".format):
+        call = declared(router, cluster=..., run_on=..., connect=connect)
+        given = "x" if callable(connect) else "host=h dbname=x"
+        assert call.plan(given).connstrs == ("dbname=x host=h",)
+        with pytest.raises(ConfigError, match="CONNECT from data may not reach"):
+            declared(Router(), cluster=..., run_on=..., connect=connect).plan(given)
+
+
 @pytest.mark.parametrize(
     ("keywords", "kind", "reason"),
     [
@@ -154,6 +166,11 @@ def test_connect_strings(router: Router) -> None:
             "CONNECT cannot be combined with RUN ON",
         ),
         (
+            {"connect": str.lower, "cluster": "userdb", "run_on": ...},
+            ParseError,
+            "CONNECT cannot be combined with CLUSTER",
+        ),
+        (
             {"connect": "dbname=x", "cluster": str.lower, "run_on": ...},
             ParseError,
             "CONNECT cannot be combined with CLUSTER",
@@ -168,10 +185,14 @@ def test_connect_strings(router: Router) -> None:
         ({"select": "1; RUN ON ALL"}, ParseError, "only the SELECT statement"),
         ({"cluster": "'a'; CONNECT 'b'"}, ParseError, "only the CLUSTER statement"),
         ({"cluster": "text(username"}, UnsupportedError, r"text\(\$1 can't be"),
-        # what needs a server, and what nobody can run yet
+        # what needs a home
         ({"run_on": "lower(username)"}, UnsupportedError, "no function lower"),
-        ({"cluster": ..., "run_on": ..., "connect": "username"}, UnsupportedError, ""),
-        ({"cluster": ..., "run_on": ..., "connect": len}, UnsupportedError, "callable"),
+        ({"cluster": "f(username)", "run_on": 0}, UnsupportedError, "no function f"),
+        (
+            {"connect": "f(username)", "cluster": ..., "run_on": ...},
+            UnsupportedError,
+            "no function f is known.*home=",
+        ),
     ],
     ids=str,
 )
@@ -336,60 +357,3 @@ def test_functions_that_are_refused(router: Router, python: Callable[..., Any]) 
     with pytest.raises(SignatureError, match=f"^{python.__name__}"):
         router.proxy(cluster="userdb", run_on=0)(python)
     assert router.functions == {}
-
-
-BODY = "AS $$ CLUSTER 'userdb'; RUN ON hashtext(i_user); $$ LANGUAGE plproxy"
-
-
-def test_a_typed_face(router: Router) -> None:
-    router.define(
-        "CREATE FUNCTION get_user(i_user varchar, OUT id int, OUT name text) STRICT"
-        f" {BODY}"
-    )
-
-    @router.proxy
-    def get_user(user: Any) -> User: ...
-
-    assert list(router.functions) == ["public.get_user(varchar)"]
-    assert get_user.plan(user="a").hashes == (hashing.hashtext("a"),)
-    assert get_user.definition.answer.make_row((1, "a")) == User(1, "a")
-    assert get_user.definition.strict
-    assert (
-        router.functions["public.get_user(varchar)"].definition is get_user.definition
-    )
-
-
-def test_a_face_keeps_what_only_python_knows(router: Router) -> None:
-    declared(router, cluster=str.lower, run_on=lambda name: 2, timeout=5)
-    face = router.proxy(email)
-    assert face.plan("USERDB").partitions == (2,)
-    assert face.plan("USERDB").cluster == "userdb"
-    assert face.definition.timeout == 5
-
-
-@pytest.mark.parametrize(
-    ("sql", "kind", "reason"),
-    [
-        ("f() RETURNS text", SignatureError, "no function email is declared"),
-        ("emai() RETURNS text", SignatureError, "did you mean 'emai'?"),
-        ("email(i_user text) RETURNS SETOF text", SignatureError, "go together"),
-        ("email() RETURNS text", SignatureError, "has 1 parameters"),
-        ("email(i_user text) RETURNS void", SignatureError, "returns void"),
-    ],
-)
-def test_faces_that_do_not_fit(
-    router: Router, sql: str, kind: type[Exception], reason: str
-) -> None:
-    body = BODY.replace("hashtext(i_user)", "0")
-    router.define(f"CREATE FUNCTION {sql} {body}")
-    with pytest.raises(kind, match=reason):
-        router.proxy(email)
-
-
-def test_defined_functions_have_a_name_and_a_doc(router: Router) -> None:
-    call = router.define(f'CREATE FUNCTION "Get User"(i_user text) RETURNS text {BODY}')
-    assert call.__name__ == call.__qualname__ == "Get User"
-    assert call.__doc__ == 'Call public."Get User"(i_user text) RETURNS text.'
-    assert call.definition.answer.make_row(("a",)) == "a"
-    row = router.define(f"CREATE FUNCTION g(i_user text, OUT a int, OUT b int) {BODY}")
-    assert isinstance(row.definition.answer.make_row((1, 2)), Row)

@@ -1,59 +1,24 @@
-"""Compiled functions: binding, normal forms, parameters, defaults, what is refused."""
+"""Compiled functions: binding, normal forms, parameters, tagged partitions."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from plproxy_py import hashing
-from plproxy_py._defaults import constant_defaults
-from plproxy_py.config import cluster_config
-from plproxy_py.errors import (
-    DeclarationError,
-    ParseError,
-    RoutingError,
-    SignatureError,
-    UnsupportedError,
-)
-from plproxy_py.function import Opaque, ProxyFunction, compile_function
-from plproxy_py.hints import read_hints
-from plproxy_py.language.parser import parse_body
-from plproxy_py.pgtypes import PgType
-from plproxy_py.signature import Argument, parse_signature
-
-FOUR = cluster_config("userdb", [f"dbname=part{n}" for n in range(4)])
-CLUSTER = "CLUSTER 'userdb'; "
-
-
-def define(head: str, body: str = CLUSTER, **options: Any) -> ProxyFunction:
-    """Compile a function; ``head`` without RETURNS is one of void."""
-    if "returns" not in head and "out " not in head:
-        head += " returns void"
-    signature = parse_signature(head)
-    names = [argument.name for argument in signature.inputs]
-    arrays = [argument.type.is_array for argument in signature.inputs]
-    options.setdefault("registered", {})
-    return compile_function(signature, parse_body(body, names, arrays), **options)
-
-
-def with_hints(
-    function: Callable[..., Any], head: str, **options: Any
-) -> ProxyFunction:
-    return define(head, hints=read_hints(function, {}, typed=False), **options)
+from plproxy_py.errors import RoutingError
+from plproxy_py.function import Opaque
+from plproxy_py.tagging import Tags
+from tests.compiled import CLUSTER, FOUR, define, pick
 
 
 @dataclasses.dataclass
-class User:
-    id: int
+class Pair:
+    key: int
     name: str
-
-
-def pick(count: int) -> int:
-    return 1
 
 
 @pytest.mark.parametrize(
@@ -102,7 +67,10 @@ def test_normal_forms_are_hashed_and_sent() -> None:
     normals = function.arguments(given, {})
     assert given[0] == "7"
     assert normals[0] == 7
-    params = function.params(normals, "Europe/Berlin")
+    function.place(normals, "Europe/Berlin")
+    # A naive datetime is placed before it is hashed.
+    assert normals[2] == datetime(2007, 3, 11, 23, tzinfo=UTC)
+    params = function.params(normals)
     assert params == [
         b"2007-03-11T23:00:00+00:00",
         b"7",
@@ -110,17 +78,28 @@ def test_normal_forms_are_hashed_and_sent() -> None:
         b'{"a",NULL}',
         None,
     ]
-    # A naive datetime is placed before it is hashed.
-    assert normals[2] == datetime(2007, 3, 11, 23, tzinfo=UTC)
     tags = function.tag(normals, FOUR, pick)
     assert tags.hashes == (hashing.hashint4(7),)
     assert tags.partitions == (hashing.hashint4(7) & 3,)
 
 
 def test_parameters_of_types_that_only_a_server_knows() -> None:
-    function = define("f(a mood, b mood, c point[])")
-    normals = function.arguments(["ä", 5, [1]], {})
-    assert function.params(normals, None) == ["ä".encode(), Opaque(5), Opaque([1])]
+    function = define("f(a mood, b mood, c point[], d comp, e comp[])")
+    given = ["ä", 5, (1,), Pair(1, "x"), [Pair(2, "y"), None]]
+    assert function.params(function.arguments(given, {})) == [
+        "ä".encode(),
+        Opaque(5),
+        Opaque([1]),
+        Opaque((1, "x")),
+        Opaque([(2, "y"), None]),
+    ]
+
+
+def test_parameters_of_another_query() -> None:
+    """The home database gets what it names, in its own order."""
+    function = define("f(a int, b text, c int)")
+    assert function.params([1, "x", None], (1, 2, 1)) == [b"x", None, b"x"]
+    assert function.params([1, "x", None], ()) == []
 
 
 @pytest.mark.parametrize(
@@ -149,7 +128,7 @@ def test_a_naive_datetime_without_a_timezone() -> None:
     with pytest.raises(
         ValueError, match=r"^public.f\(2\): argument at \(timestamptz\)"
     ):
-        function.params(normals, None)
+        function.place(normals, None)
 
 
 class Secret:
@@ -167,253 +146,42 @@ def test_values_are_not_shown(declared: str) -> None:
         define(f"f(a {declared})").arguments([Secret()], {})
 
 
-@pytest.mark.parametrize(
-    ("declared", "default", "value"),
-    [
-        ("int", "5", "5"),
-        ("int", "-1", "-1"),
-        ("int", "'-1'::integer", "-1"),
-        ("int8", "'7'", "7"),
-        ("numeric(5,2)", "-1.50", "-1.50"),
-        ("numeric", "'-1.50'::numeric", "-1.50"),
-        ("float8", ".5e3", ".5e3"),
-        ("text", "'it''s'", "it's"),
-        ("text", "'x' :: text", "x"),
-        ("varchar(2)", "'abc'::character varying", "abc"),
-        ("bool", "TRUE", "TRUE"),
-        ("bool", "'yes'", "yes"),
-        ("text", "NULL", None),
-        ("text", "null::varchar(3)", None),
-        ("text[]", "null", None),
-        ("text[]", "'{}'::text[]", []),
-        ("jsonb", "'{}'::jsonb", {}),
-        ("jsonb", """'{"a": [1.5, true]}'""", {"a": [1.5, True]}),
-        ("json", "'[]'", []),
-        ("mood", "'happy'::mood", "happy"),
-        ("date", "'2007-03-12'::date", "2007-03-12"),
-        ("bytea", r"'\x00'", r"\x00"),
-    ],
-)
-def test_constant_defaults(declared: str, default: str, value: object) -> None:
-    function = define(f"f(a {declared} default {default})")
-    assert function.defaults == {0: value}
-    function.arguments([], {})
-
-
-@pytest.mark.parametrize(
-    ("declared", "default"),
-    [
-        # only a server can compute these, or would cast them on the way
-        ("int", "1.5"),
-        ("int", "1 + 1"),
-        ("int", "'x'"),
-        ("int", "true"),
-        ("numeric", "1.7::int"),
-        ("text", "007"),
-        ("text", "true"),
-        ("text", "'abc'::varchar(2)"),
-        ("text", "'abc'::varchar"),
-        ("text", "'abc'::text || 'd'"),
-        ("text", "null::text || 'd'"),
-        ("text", "E'abc'"),
-        ("text", "lower('X')"),
-        ("varchar", "'abc'::varchar(2)"),
-        ("bool", "1"),
-        ("timestamp", "now()"),
-        ("date", "'today'"),
-        ("bytea", "'abc'"),
-        ("text[]", "'{a}'"),
-        ("text[]", "''"),
-        ("int[]", "5"),
-        ("jsonb", "'null'"),
-        ("jsonb", "'{'"),
-        ("jsonb", "'[0.10000000000000000000001]'"),
-        ("jsonb", "5"),
-        ("jsonb", "'" + "[" * 100_000 + "'"),
-    ],
-    ids=lambda value: value[:30],
-)
-def test_defaults_that_the_caller_must_give(declared: str, default: str) -> None:
-    function = define(f"f(a {declared} default {default})")
-    assert function.defaults == {}
-    with pytest.raises(TypeError, match="argument a is missing"):
-        function.arguments([], {})
-
-
-def test_jsons_default_is_json() -> None:
-    function = define("f(a jsonb default '{}')")
-    assert function.params(function.arguments([], {}), None) == [b"{}"]
-
-
-@pytest.mark.parametrize(
-    "default",
-    ["1" * 100_000 + "x", "'" + "''" * 100_000, "1::" + " " * 100_000 + "("],
-    ids=["digits", "quotes", "blanks"],
-)
-def test_defaults_are_read_in_linear_time(default: str) -> None:
-    """A quadratic reader would be at it for minutes."""
-    assert constant_defaults([Argument("a", PgType("numeric"), default=default)]) == {}
-
-
-def test_a_python_functions_own_defaults_count() -> None:
-    def f(a: str, b: int = 7) -> None: ...
-
-    function = with_hints(f, "f(x text default 'y', z int8 default 8)")
-    assert function.names == ("a", "b")
-    assert function.defaults == {1: 7}
-    assert function.arguments((), {"a": "x"}) == ["x", 7]
-    with pytest.raises(TypeError, match="argument a is missing"):
-        function.arguments([], {})
-
-
-@pytest.mark.parametrize(
-    ("body", "args", "partitions"),
-    [
-        ("RUN ON ALL;", ["x", 0], (0, 1, 2, 3)),
-        ("RUN ON ANY;", ["x", 0], (1,)),
-        ("", ["x", 0], (1,)),
-        ("RUN ON 3;", ["x", 0], (3,)),
-        ("RUN ON b;", ["x", -1], (3,)),
-        ("RUN ON $2;", ["x", 6], (2,)),
-        ("RUN ON hashint4(b);", ["x", 7], (hashing.hashint4(7) & 3,)),
-        ("RUN ON f(a);", ["xy", 7], (2,)),
-        ("RUN ON several(a);", ["x", 7], (3, 0)),
-    ],
-)
-def test_run_on(body: str, args: list[Any], partitions: tuple[int, ...]) -> None:
-    function = define(
-        "f(a text, b int) returns setof text",
-        CLUSTER + body,
-        registered={"f": len, "several": lambda text: [3, 0, 3]},
-    )
-    assert function.tag(args, FOUR, pick).partitions == partitions
-
-
-@pytest.mark.parametrize("body", ["RUN ON b;", "RUN ON hashint4(b);"])
-def test_a_null_hash(body: str) -> None:
-    function = define("f(a text, b int)", CLUSTER + body)
-    with pytest.raises(RoutingError, match="the hash is NULL"):
-        function.tag(["x", None], FOUR, pick)
-
-
-def test_callables_see_the_arguments_as_python_has_them() -> None:
-    seen: list[Any] = []
-
-    def hash(*args: Any) -> int:
-        seen.append(args)
-        return 6
-
-    def cluster(*args: Any) -> str:
-        seen.append(args)
-        return "userdb"
-
-    function = define(
-        "f(key int, document jsonb, note text, more json[])",
-        run_on=hash,
-        cluster=cluster,
-    )
-    normals = function.arguments(["7", {"a": [1.5]}, None, [[1], None]], {})
-    assert function.cluster_name(normals) == "userdb"
-    assert function.tag(normals, FOUR, pick).partitions == (2,)
-    assert seen == [(7, {"a": [1.5]}, None, [[1], None])] * 2
-
-
-def test_clusters() -> None:
-    assert define("f()").cluster_name([]) == "userdb"
-    assert define("f(a text)", "CLUSTER text(a);").cluster_name(["x"]) == "x"
-    named = define("f(a text)", "CLUSTER up(a);", registered={"up": str.upper})
-    assert named.cluster_name(["x"]) == "X"
-    for value in (None, 5, b"userdb"):
-        wrong = define(
-            "f()", "CLUSTER f();", registered={"f": lambda value=value: value}
-        )
-        with pytest.raises(RoutingError, match=f"it gave {type(value).__name__}"):
-            wrong.cluster_name([])
-    connect = define("f()", "CONNECT 'dbname=x';")
-    assert (connect.connect, connect.cluster) == ("dbname=x", None)
-
-
-@pytest.mark.parametrize(
-    ("head", "body", "kind", "reason"),
-    [
-        ("f(a int[])", CLUSTER + "\nSPLIT a;", UnsupportedError, "SPLIT can't be"),
-        ("f() returns int", CLUSTER + "RUN ON ALL;", ParseError, "set-returning"),
-        ("f()", CLUSTER + "RUN ON ALL;", ParseError, "set-returning"),
-        ("f() returns record", CLUSTER, UnsupportedError, "record needs its columns"),
-        ("f(out int, out text)", CLUSTER, UnsupportedError, "record needs its columns"),
-        (
-            "f(a text)",
-            CLUSTER + "\nRUN ON a;",
-            SignatureError,
-            "Compile error at line 2: RUN ON takes a hash of type .*, not text",
-        ),
-        (
-            "f(a text)",
-            CLUSTER + "\nRUN ON text(a);",
-            SignatureError,
-            "Compile error at line 2: RUN ON takes a hash of type .*, not text",
-        ),
-        (
-            "f(a text)",
-            CLUSTER + "\nRUN ON lower(a);",
-            UnsupportedError,
-            "Compile error at line 2: .* no function lower is known",
-        ),
-        (
-            "f(a text)",
-            "\nCLUSTER hashtext(a);",
-            SignatureError,
-            "Compile error at line 2: CLUSTER takes a name of type text, not int4",
-        ),
-        (
-            "f(a text)",
-            "\n\nCONNECT a;",
-            UnsupportedError,
-            "Compile error at line 3: CONNECT from an argument",
-        ),
-        ("f(a text)", "CONNECT g(a);", UnsupportedError, "line 1: CONNECT from"),
-    ],
-)
-def test_refused(
-    head: str, body: str, kind: type[DeclarationError], reason: str
-) -> None:
-    with pytest.raises(kind, match=rf"^PL/Proxy function public.f\(\d\): .*{reason}"):
-        define(head, body)
-
-
-def test_hints_and_signature_go_together() -> None:
-    def one(a: str) -> str: ...
-    def many(a: str) -> list[str]: ...
-    def pair(a: str, b: str) -> str: ...
-
-    assert with_hints(one, "f(x text) returns text").answer.setof is False
-    assert with_hints(many, "f(x text) returns setof text").answer.setof is True
-    for function, head, reason in (
-        (one, "f(x text) returns setof text", "a list as return hint and SETOF"),
-        (many, "f(x text) returns text", "a list as return hint and SETOF"),
-        (pair, "f(x text) returns text", "has 2 parameters, the signature 1"),
-        (one, "f(x text, out y int, out z int)", "the hint must be a dataclass"),
-    ):
-        with pytest.raises(SignatureError, match=rf"^PL/Proxy function .*{reason}"):
-            with_hints(function, head)
-
-
-def test_the_row_of_a_composite_type_lists_its_columns() -> None:
-    def get_user(name: str) -> User: ...
-
-    function = with_hints(get_user, "get_user(i text) returns users")
-    assert function.query.sql == (
-        b"SELECT id::int8, name::text FROM public.get_user($1::text)"
-    )
-    assert function.answer.make_row((1, "a")) == User(1, "a")
-
-
-def test_options_are_kept() -> None:
-    function = define("f(a text)", strict=True, timeout=1.5)
-    assert (function.strict, function.timeout) == (True, 1.5)
-    assert function.label == "public.f(1)"
-    assert function.answer.void
-
-
 def test_a_compiled_function_shows_no_codecs() -> None:
     assert "Codec" not in repr(define("f(a text)"))
+
+
+SPLIT = CLUSTER + "SPLIT keys; RUN ON hashint4(keys);"
+
+
+def test_split_arguments() -> None:
+    """Each partition gets its own part of the arrays, the rest as it was given."""
+    function = define("f(keys int[], note text, more int[]) returns setof int", SPLIT)
+    assert function.split == (0,)
+    args = [list(range(6)), "x", [7]]
+    tags = function.tag(function.arguments(args, {}), FOUR, pick)
+    assert tags.arguments is not None
+    rows = {key: hashing.hashint4(key) & 3 for key in range(6)}
+    assert tags.partitions == tuple(dict.fromkeys(rows.values()))
+    for partition, own in zip(tags.partitions, tags.arguments, strict=True):
+        assert own == [[k for k in rows if rows[k] == partition], "x", [7]]
+        keys = ",".join(f'"{key}"' for key in own[0])
+        assert function.params(own) == [f"{{{keys}}}".encode(), b"x", b'{"7"}']
+
+
+def test_split_all_without_arrays_is_no_split() -> None:
+    function = define("f(key int)", CLUSTER + "SPLIT ALL; RUN ON key;")
+    assert function.split == ()
+    assert function.tag([6], FOUR, pick) == Tags((2,), (6,))
+
+
+def test_hashes_from_home() -> None:
+    """What the home database answered stands in the hash's place."""
+    head = "f(keys text[]) returns setof int"
+    whole = define(head, CLUSTER + "RUN ON home_hash($1);")
+    assert whole.tag([["a"]], FOUR, pick, [3, 4]) == Tags((3, 0), (3, 4))
+    split = define(head, CLUSTER + "SPLIT keys; RUN ON home_hash(keys);")
+    assert split.tag([["a", "b"]], FOUR, pick, [[3], []]) == Tags(
+        (3,), (3,), ([["a"]],)
+    )
+    with pytest.raises(RoutingError, match="the hash is NULL"):
+        whole.tag([["a"]], FOUR, pick, [None])

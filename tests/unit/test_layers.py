@@ -22,10 +22,12 @@ PURE_FLOORS = Path(__file__).with_name("pure_floors.txt")
 FLOORS = [
     "_version errors",
     "_lookup3 _hash_numbers hashing pgtypes signature language language/*"
-    " _scalars values _casts _defaults query expression tagging result hints function",
+    " _scalars values _casts _defaults query expression tagging result hints function"
+    " compiler",
     "config sources sources/*",
     "_wire _waiting _links _rows _notices _leases",
-    "_calls _pools _explain _catalog _router_base",
+    "_calls _pools _explain _catalog _exchange _routing _clusters _home"
+    " _home_clusters _router_base",
     "decorators",
     "router router_async",
     "cli cli/* demo _embedded _reaper",

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 
 from plproxy_py.language.body import Expression
-from plproxy_py.language.parser import parse_statement
+from plproxy_py.language.parser import Keyword, parse_statement
 from plproxy_py.pgtypes import PgType
-from plproxy_py.query import automatic_query, explicit_query
+from plproxy_py.query import (
+    automatic_query,
+    dynamic_query,
+    explicit_query,
+    home_query,
+    home_split_query,
+)
 from plproxy_py.signature import (
     VOID,
     Columns,
@@ -15,6 +21,7 @@ from plproxy_py.signature import (
     Record,
     Scalar,
     Void,
+    parse_columns,
     parse_signature,
 )
 
@@ -94,6 +101,44 @@ def test_target_stands_verbatim(target: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "sql"),
+    [
+        (
+            None,
+            'SELECT id::int4, "B"::varchar(3)[] FROM public.f($1::int4, $2::text)'
+            ' AS (id int4, "B" varchar(3)[])',
+        ),
+        (
+            "g . h",
+            'SELECT id::int4, "B"::varchar(3)[] FROM g . h($1::int4, $2::text)'
+            ' AS (id int4, "B" varchar(3)[])',
+        ),
+    ],
+)
+def test_records_whose_columns_are_listed(target: str | None, sql: str) -> None:
+    columns = parse_columns('id int, "B" varchar(3)[]')
+    query = dynamic_query(parse_signature("f(int, text)"), columns, target)
+    assert query.sql.decode() == sql
+    assert query.feeds == (0, 1)
+
+
+TYPES = [
+    PgType("int4"),
+    PgType("varchar", "(3)"),
+    PgType("int4", is_array=True),
+    PgType("text", is_array=True),
+]
+
+
+def parsed(keyword: Keyword, text: str) -> Expression:
+    """Return a statement's expression: (a int4, b varchar(3), c int4[], d text[])."""
+    names, arrays = ["a", "b", "c", "d"], [False, False, True, True]
+    expression = parse_statement(keyword, text, names, arrays)
+    assert isinstance(expression, Expression)
+    return expression
+
+
+@pytest.mark.parametrize(
     ("select", "sql", "feeds"),
     [
         # over (a int4, b varchar, c int4[])
@@ -105,11 +150,46 @@ def test_target_stands_verbatim(target: str) -> None:
     ],
 )
 def test_explicit(select: str, sql: str, feeds: tuple[int, ...]) -> None:
-    expression = parse_statement(
-        "SELECT", f"SELECT {select}", ["a", "b", "c"], [False, False, True]
-    )
-    assert isinstance(expression, Expression)
-    types = [PgType("int4"), PgType("varchar", "(3)"), PgType("int4", is_array=True)]
-    query = explicit_query(expression, types)
+    query = explicit_query(parsed("SELECT", f"SELECT {select}"), TYPES)
+    assert query.sql.decode() == sql
+    assert query.feeds == feeds
+
+
+def test_what_home_is_asked() -> None:
+    """Prefix and expression, a WHERE behind the call with it."""
+    query = home_query("SELECT * FROM ", parsed("RUN ON", "f(b, a) WHERE b > 1"), TYPES)
+    assert query.sql == b"SELECT * FROM f($1::varchar, $2::int4) WHERE $1::varchar > 1"
+    assert query.feeds == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "split", "sql", "feeds"),
+    [
+        (
+            "f(c)",
+            (2,),
+            "SELECT split_row.number, q.* FROM (SELECT generate_series(1, "
+            "cardinality($1::int4[])) AS number, unnest($1::int4[]) AS e2) "
+            "AS split_row, LATERAL (SELECT * FROM f(split_row.e2)) AS q "
+            "ORDER BY split_row.number",
+            (2,),
+        ),
+        (
+            "f(b, c, d) WHERE b > 1",
+            (3, 2),
+            "SELECT split_row.number, q.* FROM (SELECT generate_series(1, "
+            "cardinality($1::text[])) AS number, unnest($1::text[]) AS e3, "
+            "unnest($2::int4[]) AS e2) AS split_row, LATERAL (SELECT * FROM "
+            "f($3::varchar, split_row.e2, split_row.e3) WHERE $3::varchar > 1) AS q "
+            "ORDER BY split_row.number",
+            (3, 2, 1),
+        ),
+    ],
+)
+def test_what_home_is_asked_of_split_arrays(
+    text: str, split: tuple[int, ...], sql: str, feeds: tuple[int, ...]
+) -> None:
+    """All rows in one question; elements in their arguments' place."""
+    query = home_split_query("SELECT * FROM ", parsed("RUN ON", text), TYPES, split)
     assert query.sql.decode() == sql
     assert query.feeds == feeds

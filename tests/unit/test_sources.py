@@ -9,7 +9,7 @@ import pytest
 
 from plproxy_py.config import parse_connstr
 from plproxy_py.errors import ConfigError, PartitionCountError
-from plproxy_py.sources import from_file, from_mapping, private_cluster
+from plproxy_py.sources import from_file, from_mapping, home_of, private_cluster
 from plproxy_py.sources.toml import substitute
 
 A = "dbname=a"
@@ -93,6 +93,34 @@ def test_a_file_without_functions(file: Path) -> None:
     assert from_file(file)[1] == ()
 
 
+def test_a_files_home(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSWORD", "it's dbname=evil")
+    file.write_text("home = 'host=cfg dbname=proxydb password=${PASSWORD}'\n" + FILE)
+    home = home_of(file)
+    assert home is not None
+    assert (home.name, home.part_count) == ("", 1)
+    assert home.target(0).redacted == "dbname=proxydb host=cfg password=****"
+    assert home.target(0).secrets == (("password", "it's dbname=evil"),)
+    file.write_text(FILE)
+    assert home_of(file) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("home = 5", "'home' is a connect string"),
+        ("home = ['dbname=x']", "'home' is a connect string"),
+        ("home = 'nonsense'", "a connect string that libpq can't parse"),
+        ("home = 'dbname=${MISSING}'", "the environment variable 'MISSING' is not"),
+        ("a = x", "is no TOML"),
+    ],
+)
+def test_refused_homes(file: Path, text: str, reason: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=f"plproxy.toml: {reason}"):
+        home_of(file)
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
@@ -100,7 +128,7 @@ def test_a_file_without_functions(file: Path) -> None:
         ("clusters = 5", ConfigError, "the key 'clusters' is missing"),
         ("[clusters]", ConfigError, "the key 'clusters' is missing"),
         ("[cluster.x]", ConfigError, "unknown key 'cluster'; did you mean 'clusters'"),
-        ("home = 'dbname=x'", ConfigError, "unknown key 'home'"),
+        ("hom = 'dbname=x'", ConfigError, "unknown key 'hom'; did you mean 'home'"),
         ("[clusters.c]", ConfigError, "cluster 'c': the key 'partitions' is missing"),
         ("[clusters]\nc = 5", ConfigError, "cluster 'c': a list of connect strings"),
         (

@@ -10,7 +10,8 @@ import pytest
 from plproxy_py.config import cluster_config
 from plproxy_py.errors import RoutingError
 from plproxy_py.language.body import RunAll, RunAny, RunNumber
-from plproxy_py.tagging import RunHash, RunOn, Tags, hashes_of, tag
+from plproxy_py.query import RemoteQuery
+from plproxy_py.tagging import RunHash, RunHome, RunOn, Tags, hashes_of, tag
 
 FOUR = cluster_config("four", [f"dbname=part{n}" for n in range(4)])
 THREE = cluster_config(
@@ -80,6 +81,17 @@ def test_the_hash_is_taken_from_the_arguments() -> None:
         return args[1]
 
     assert tag(RunHash(second, False), (7, 6), FOUR, never) == Tags((2,), (6,))
+
+
+def test_hashes_that_home_gave() -> None:
+    home = RunHome(RemoteQuery(b"", ()), None, setof=True)
+    assert tag(home, (), FOUR, never, [7, 0]) == Tags((3, 0), (7, 0))
+    assert tag(home, (), FOUR, never, []) == Tags((), ())
+    one = RunHome(RemoteQuery(b"", ()), None, setof=False)
+    assert tag(one, (), FOUR, never, [7]) == Tags((3,), (7,))
+    for given, reason in (([None], "is NULL"), ([], "0 hashes"), ([1, 2], "2 hashes")):
+        with pytest.raises(RoutingError, match=reason):
+            tag(one, (), FOUR, never, given)
 
 
 @pytest.mark.parametrize("number", [4, 2**31 - 1, -1])

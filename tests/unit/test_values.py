@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from psycopg.types.json import Json, Jsonb
 
-from plproxy_py.pgtypes import PgType, parse_type
-from plproxy_py.values import codec, localized, opaque
+from plproxy_py.pgtypes import parse_type
+from plproxy_py.values import codec, localized
 
 EAST = timezone(timedelta(hours=5, minutes=30))
 A_UUID = UUID("123e4567-e89b-12d3-a456-426614174000")
@@ -359,19 +359,6 @@ def test_a_list_within_itself(declared: str) -> None:
 def test_json_is_what_its_text_says() -> None:
     value = {"b": [1, 1.5, "x", None, True, {}], "a": {"c": -0.0}}
     assert json.loads(encoded("jsonb", value)[1]) == value
-
-
-def test_no_codec() -> None:
-    assert codec(PgType("public.mood")) is None
-    assert codec(parse_type("point[]")) is None
-    assert opaque(Word.FIRST) == "first"
-    assert type(opaque(Word.FIRST)) is str
-    value = object()
-    assert opaque(value) is value
-    with pytest.raises(ValueError, match="NUL"):
-        opaque("\0")
-    with pytest.raises(ValueError, match="surrogate"):
-        opaque("\ud800")
 
 
 def test_naive_datetimes_are_placed_by_the_cluster() -> None:

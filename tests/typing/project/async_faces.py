@@ -52,6 +52,12 @@ f = router.define(
 fs = router.load("functions.sql")
 
 
+dynamic_query = router.define(
+    "CREATE FUNCTION dynamic_query(q text) RETURNS SETOF record AS "
+    "$$ CLUSTER 'userdb'; RUN ON ALL; $$ LANGUAGE plproxy;"
+)
+
+
 @router.proxy
 async def get_user(i_user: str) -> User: ...
 
@@ -75,6 +81,10 @@ async def main() -> None:
 
     assert_type(await get_user_email.plan("marko"), Plan)
     assert_type(await list_users.with_options(timeout=0.5)(10), list[User])
+    listed = dynamic_query.returning("id integer, username text")
+    assert_type(listed, AsyncProxyCall[..., Any])
+    assert_type(await listed("select …"), Any)
+    assert_type(await listed.plan("select …"), Plan)
     assert_type(await router.call("get_user_email", "marko"), Any)
     size = await router.execute("userdb", "select $1::text", "x", run_on="ANY")
     assert_type(size, dict[int, list[Row]])

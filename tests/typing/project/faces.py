@@ -78,6 +78,20 @@ fs = router.load("functions.sql")
 def get_user(i_user: str) -> User: ...
 
 
+dynamic_query = router.define(
+    "CREATE FUNCTION dynamic_query(q text) RETURNS SETOF record AS "
+    "$$ CLUSTER 'userdb'; RUN ON ALL; $$ LANGUAGE plproxy;"
+)
+
+
+@router.proxy(
+    "query_one(q text, key text) RETURNS record",
+    cluster="userdb",
+    run_on="hashtext(key)",
+)
+def query_one(q: str, key: str) -> Any: ...
+
+
 @router.proxy(cluster="userdb", run_on=3, schema="app", name="count_them")
 def count_on_three(min_id: int = 0, *, active: bool = True) -> int: ...
 
@@ -96,6 +110,18 @@ def pick_cluster(key: UUID) -> str:
 
 @router.proxy(cluster=pick_cluster, run_on="uuid_hash(key)")
 def blob(key: UUID, part: Int2, scale: Float4, tag: Varchar) -> bytes: ...
+
+
+def place_of(key: str) -> str:
+    return f"host=db{len(key) % 2} dbname=part00"
+
+
+@router.proxy(connect=place_of)
+def count_there(key: str) -> int: ...
+
+
+@router.proxy(cluster="userdb", run_on="hashtext(keys)", split="keys")
+def add_keys(keys: list[str], note: str) -> list[int]: ...
 
 
 @router.proxy(connect="host=db0 dbname=part00")
@@ -120,6 +146,8 @@ assert_type(f, ProxyCall[..., Any])
 assert_type(f("marko"), Any)
 assert_type(fs, list[ProxyCall[..., Any]])
 assert_type(get_user("marko"), User)
+assert_type(count_there("x"), int)
+assert_type(add_keys(["a", "b"], note="x"), list[int])
 assert_type(count_on_three(), int)
 assert_type(count_on_three(7, active=False), int)
 assert_type(blob(UUID(int=1), 2, 0.5, "x"), bytes)
@@ -139,6 +167,12 @@ assert_type(plan.connstrs, tuple[str, ...])
 
 assert_type(list_users.with_options(timeout=0.5)(10), list[User])
 assert_type(list_users.with_options(timeout=None).plan(min_id=10), Plan)
+
+listed = dynamic_query.returning("id integer, username text")
+assert_type(listed, ProxyCall[..., Any])
+assert_type(listed("select …"), Any)
+assert_type(query_one.returning("n int8")("select 1", key="marko"), Any)
+assert_type(query_one.returning("n int8").with_options(timeout=1).plan("", ""), Plan)
 
 assert_type(router.call("get_user_email", "marko"), Any)
 assert_type(router.call("public.get_user_email(text)", username="marko"), Any)

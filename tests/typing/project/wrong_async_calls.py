@@ -22,6 +22,8 @@ async def main() -> None:
     await get_user_email(5)  # expect-error
     await get_user_email(user="marko")  # expect-error
     await get_user_email.plan(5)  # expect-error
+    get_user_email.returning("id int")("marko")  # expect-error
+    await get_user_email.returning(5)("marko")  # expect-error
     await get_user_email.with_options(timeout="1")("marko")  # expect-error
     always: str = await get_user_email("marko")  # expect-error
     print((await list_users(10))[0].name)  # expect-error

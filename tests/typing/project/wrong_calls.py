@@ -16,6 +16,9 @@ get_user_email.plan(5)  # expect-error
 get_user_email.with_options(timeout="1")  # expect-error
 get_user_email.with_options(patience=1)  # expect-error
 get_user_email.with_options(timeout=1)(5)  # expect-error
+get_user_email.returning(5)  # expect-error
+get_user_email.returning(columns="id int")  # expect-error
+get_user_email.returning("id int")(5)  # expect-error
 get_user_email.explain("marko")  # expect-error
 list_users("10")  # expect-error
 functools.reduce(get_user_email, ["marko"])  # expect-error
