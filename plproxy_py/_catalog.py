@@ -117,7 +117,7 @@ class Catalog:
         """Compile every function of a SQL file, without declaring it."""
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"{path}: can't be read: {reason}") from None
         try:

@@ -153,7 +153,8 @@ class FileClusters(FixedClusters):
         self._stamps = self._stamp(self._functions)
         configs, functions = sources.from_file(self._path)
         self._functions = functions
-        self._stamps = self._stamp(functions)
+        # Of each file before it is read: what changes meanwhile is read next time.
+        self._stamps = [self._stamps[0], *self._stamp(functions)[1:]]
         self._catalog.replace(
             found for file in functions for found in self._catalog.read_file(file)
         )
@@ -165,7 +166,7 @@ class FileClusters(FixedClusters):
             try:
                 found = path.stat()
                 stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
-            except OSError:
+            except (OSError, ValueError):
                 stamps.append(None)
         return stamps
 

@@ -43,7 +43,6 @@ from plproxy_py.result import Answer, record_answer, scalar_answer
 from plproxy_py.signature import (
     VOID,
     Columns,
-    Dynamic,
     Record,
     Scalar,
     Signature,
@@ -171,8 +170,7 @@ def _columns(
             return type
         case Void():
             return VOID
-        case Dynamic():
-            return None
+    return None
 
 
 def _open_row_type(

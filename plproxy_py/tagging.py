@@ -84,13 +84,12 @@ def tag(
             return Tags(_once(range(cluster.part_count), cluster))
         case RunAny():
             return Tags((pick(cluster.part_count),))
-        case RunNumber(number):
-            if not 0 <= number < cluster.part_count:
-                raise RoutingError(
-                    f"partition {number} is out of range, the cluster has "
-                    f"{cluster.part_count}"
-                )
-            return Tags((number,))
+    number = run_on.number
+    if not 0 <= number < cluster.part_count:
+        raise RoutingError(
+            f"partition {number} is out of range, the cluster has {cluster.part_count}"
+        )
+    return Tags((number,))
 
 
 def split_length(args: Sequence[Any], split: Sequence[int]) -> int:

@@ -212,13 +212,13 @@ def test_why_a_home_is_needed() -> None:
         (
             "f() returns record",
             CLUSTER + "SELECT 1;",
-            UnsupportedError,
+            ParseError,
             "SELECT can't be used with dynamic records",
         ),
         (
             "f(out int, out text)",
             CLUSTER + "SELECT 1;",
-            UnsupportedError,
+            ParseError,
             "SELECT can't be used with dynamic records",
         ),
         (
