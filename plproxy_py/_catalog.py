@@ -50,6 +50,19 @@ class Entry:
         return self.function
 
 
+class _Origin:
+    """What one file or database defines: each key's own entry, and faces before it.
+
+    ``dropped``: the same of definitions that went; handles live on when they come back.
+    """
+
+    __slots__ = ("defined", "dropped")
+
+    def __init__(self) -> None:
+        self.defined: dict[str, list[Entry]] = {}
+        self.dropped: dict[str, list[Entry]] = {}
+
+
 class Catalog:
     """Compiled functions by key, and the Python hash functions they may name."""
 
@@ -58,10 +71,7 @@ class Catalog:
         self.hashes = {name.lower(): function for name, function in hashes.items()}
         self.entries: dict[str, Entry] = {}
         self.homeless = False
-        # What `replace` brought: each key's own entry, and the faces before it.
-        self._defined: dict[str, list[Entry]] = {}
-        # The same of definitions that went: handles live on when they come back.
-        self._dropped: dict[str, list[Entry]] = {}
+        self._origins: dict[str, _Origin] = {}
 
     def refuse_home(self) -> None:
         """Say that there is no home database, for functions here and to come.
@@ -85,11 +95,13 @@ class Catalog:
         """Declare a function, in place of an earlier one of its key."""
         self._check_home(function)
         key = function.signature.key
-        entry = self.entries[key] = Entry(function, hints, wraps)
-        if hints is None:
-            self._defined.pop(key, None)
-        elif key in self._defined:
-            self._defined[key].append(entry)
+        before, entry = self.entries.get(key), Entry(function, hints, wraps)
+        self.entries[key] = entry
+        for origin in self._origins.values():
+            if hints is None:
+                origin.defined.pop(key, None)
+            elif before in origin.defined.get(key, ()):
+                origin.defined[key].append(entry)
         return entry
 
     def define(self, text: str) -> list[Entry]:
@@ -144,13 +156,16 @@ class Catalog:
             signature, body, registered=self.hashes, strict=strict, columns=columns
         )
 
-    def replace(self, functions: Iterable[ProxyFunction]) -> list[Entry]:
-        """Take a new set of definitions, in place of the last such set.
+    def replace(
+        self, origin_name: str, functions: Iterable[ProxyFunction]
+    ) -> list[Entry]:
+        """Take an origin's new set of definitions, in place of its last one.
 
         Faces are compiled anew with theirs. All of it is done, or nothing. Raise a
         `DeclarationError` for what does not fit.
         """
-        known = self._dropped | self._defined
+        origin = self._origins.setdefault(origin_name, _Origin())
+        known = origin.dropped | origin.defined
         changes: list[tuple[Entry, ProxyFunction]] = []
         defined: dict[str, list[Entry]] = {}
         for function in functions:
@@ -165,17 +180,18 @@ class Catalog:
         for entry, function in changes:
             entry.function = function
             entry.gone = False
-        self._dropped = {
+        origin.dropped = {
             key: entries for key, entries in known.items() if key not in defined
         }
-        for key in self._defined.keys() - defined.keys():
-            for entry in self._defined[key]:
+        for key in origin.defined.keys() - defined.keys():
+            for entry in origin.defined[key]:
                 entry.gone = True
-            del self.entries[key]
+            if self.entries.get(key) in origin.defined[key]:
+                del self.entries[key]
         for key, entries in defined.items():
-            if key not in self._defined:
+            if key not in origin.defined:
                 self.entries[key] = entries[-1]
-        self._defined = defined
+        origin.defined = defined
         return [entries[0] for entries in defined.values()]
 
     def face(self, found: ProxyFunction, hints: Hints) -> ProxyFunction:

@@ -156,7 +156,8 @@ class FileClusters(FixedClusters):
         # Of each file before it is read: what changes meanwhile is read next time.
         self._stamps = [self._stamps[0], *self._stamp(functions)[1:]]
         self._catalog.replace(
-            found for file in functions for found in self._catalog.read_file(file)
+            "file",
+            [found for file in functions for found in self._catalog.read_file(file)],
         )
         return configs
 

@@ -47,6 +47,7 @@ class Home:
             except Error as error:
                 # Nothing of the caller's went anywhere.
                 error.partition, error.sent, error.outcomes = None, False, {}
+                error.function = None  # whoever is told adds who asked
                 if isinstance(error, PartitionError):
                     raise ConfigError(f"the home database: {error}") from error
                 raise

@@ -28,6 +28,7 @@ from plproxy_py.errors import (
     DeclarationError,
     Error,
     NoSuchCluster,
+    RouterClosed,
 )
 from plproxy_py.function import ProxyFunction
 from plproxy_py.sources.database import Loaded, cluster_question
@@ -70,6 +71,7 @@ class HomeClusters:
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._reflection: Reflection | None = None
+        self._functions_error: str | None = None
         self._lock = threading.Lock()
         self._asking = False
         self._due = 0.0
@@ -106,8 +108,8 @@ class HomeClusters:
                 await run_async(self._check_functions(self._reflection))
             for name, known in list(self._known.items()):
                 await run_async(self._quietly(name, known))
-        except asyncio.CancelledError:
-            pass  # the router was closed
+        except (asyncio.CancelledError, RouterClosed):
+            pass
         finally:
             self._due = self._clock() + self._ttl
             self._asking = False
@@ -115,6 +117,8 @@ class HomeClusters:
     def _quietly(self, name: str, known: _Known) -> Steps[None]:
         try:
             yield from self._check(name, known)
+        except RouterClosed:
+            return
         except Error as error:
             known.error = error
 
@@ -140,6 +144,8 @@ class HomeClusters:
                 yield from self._load(name)
             else:
                 known.seen, known.error = self._clock(), None
+        except RouterClosed:
+            raise
         except Error as error:
             if _refused(error):
                 raise
@@ -170,7 +176,7 @@ class HomeClusters:
                 errors.append(error)
         for unusable in errors:
             logger.warning("passed over: %s", unusable)
-        entries = self._catalog.replace(functions)
+        entries = self._catalog.replace("catalog", functions)
         self._reflection = reflection
         self._due = self._due or self._clock() + self._ttl
         return entries
@@ -180,8 +186,13 @@ class HomeClusters:
             same = yield from self._home.ask(reflection.check)
             if not same:
                 yield from self.reflect()
+            self._functions_error = None
+        except RouterClosed:
+            raise
         except Error as error:
-            logger.error("the last good functions stay in force: %s", error)
+            if self._functions_error != str(error):
+                logger.error("the last good functions stay in force: %s", error)
+            self._functions_error = str(error)
 
     def configs(self) -> Mapping[str, ClusterConfig]:
         return {name: wired.config for name, wired in self._map.wired.items()}
@@ -197,6 +208,8 @@ class HomeClusters:
             for name, known in self._known.items()
         }
         errors = [known["error"] for known in clusters.values() if known["error"]]
+        if self._functions_error is not None:
+            errors.append(self._functions_error)
         return {
             "source": self._home.wired.config.target(0).redacted,
             "age": max((known["age"] for known in clusters.values()), default=0.0),

@@ -310,6 +310,7 @@ class RouterBase:
         timeout: float | None,
     ) -> Steps[dict[int, list[Any]]]:
         started = time.monotonic()
+        yield from self._refresh()
         try:
             wired = yield from self._cluster(cluster)
             tags = tag(_run_on(run_on), (), wired.config, self._pick)

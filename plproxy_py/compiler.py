@@ -21,6 +21,7 @@ from plproxy_py.errors import (
     placed,
 )
 from plproxy_py.expression import HashFunction, compile_expression
+from plproxy_py.fits import check_fit
 from plproxy_py.function import HomeDefault, Named, ProxyFunction
 from plproxy_py.hints import Hints, hinted_answer
 from plproxy_py.language.body import (
@@ -197,6 +198,11 @@ def _answer(
             f"the Python function has {len(hints.names)} parameters, the signature "
             f"{len(signature.inputs)}"
         )
+    for name, hinted, given in zip(
+        hints.names, hints.types, signature.inputs, strict=True
+    ):
+        if hinted is not None:
+            check_fit(hinted, given.type, f"parameter {name}")
     if hints.returns.setof != signature.setof:
         raise SignatureError(
             "a list as return hint and SETOF in the signature go together"

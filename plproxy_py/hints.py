@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from plproxy_py.errors import SignatureError
+from plproxy_py.fits import check_fit
 from plproxy_py.pgtypes import PgType, parse_type
 from plproxy_py.result import (
     Answer,
@@ -103,7 +104,7 @@ def read_hints(
         if parameter.default is not parameter.empty:
             defaults[index] = parameter.default
         if not typed:
-            sql_types.append(None)
+            sql_types.append(_stands_for(hints.get(parameter.name)))
         elif parameter.name not in hints:
             raise SignatureError(f"{name}: parameter {parameter.name} has no hint")
         else:
@@ -152,6 +153,7 @@ def hinted_answer(hint: ReturnHint, columns: Columns | PgType) -> Answer:
 
     Raise `SignatureError` where columns and hint don't fit.
     """
+    _check_result(hint, columns)
     if columns == VOID and (hint.row or hint.sql_type or hint.problem):
         raise SignatureError("the signature returns void: the hint must be None")
     if isinstance(columns, PgType):
@@ -181,6 +183,18 @@ def hinted_answer(hint: ReturnHint, columns: Columns | PgType) -> Answer:
     return dataclasses.replace(
         answer, optional=hint.optional, nullable=hint.nullable or hint.row is not None
     )
+
+
+def _check_result(hint: ReturnHint, columns: Columns | PgType) -> None:
+    fields = dict(hint.fields)
+    if isinstance(columns, PgType):
+        hinted = [hint.sql_type] if hint.sql_type else list(fields.values())
+        if len(hinted) == 1 and columns != VOID:
+            check_fit(hinted[0], columns, "the return hint")
+        return
+    for name, type in columns:
+        if name in fields:
+            check_fit(fields[name], type, f"the return hint's field {name!r}")
 
 
 def _or_none(make_row: MakeRow) -> MakeRow:
@@ -276,6 +290,14 @@ def _item(hint: Any) -> tuple[Any, bool]:
     """Split ``list[X | None]`` into X and True; a bare list holds no X."""
     items = typing.get_args(hint)
     return _without_none(items[0]) if items else (Any, False)
+
+
+def _stands_for(hint: Any) -> PgType | None:
+    """Return the SQL type that a hint stands for, None if it says nothing of types."""
+    try:
+        return _sql_type(_without_none(hint)[0])
+    except SignatureError:
+        return None
 
 
 def _declared_type(hint: Any, where: str) -> PgType:

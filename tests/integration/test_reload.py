@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plproxy_py import ConfigError, Error, Router, _clusters
+from plproxy_py import ConfigError, Error, Router, SignatureError, _clusters
 from tests.fix_router import Driver
 
 FUNCTION = """
@@ -125,3 +125,55 @@ def test_a_mapping_is_swapped_at_run_time(
     with pytest.raises(ConfigError):
         driver.router.configure({"userdb": databases4[:3]})
     assert driver.execute("userdb", place, run_on=0)[0][0].p == "03"
+
+
+def test_a_file_and_a_catalog_do_not_displace_each_other(
+    files: Callable[..., Path], databases4: list[str]
+) -> None:
+    """What one origin defines anew leaves what the other defines."""
+    with Router.from_config(files()) as router:
+        router._catalog.replace(
+            "catalog", router._catalog.read(FUNCTION.replace("spot", "other") % "2")
+        )
+        assert router.call("spot") == "00"
+        assert router.call("other") == "02"
+        files(run_on="1")
+        assert router.call("spot") == "01"
+        assert router.call("other") == "02"
+
+
+def test_execute_follows_the_map(
+    make_router: Callable[..., Driver],
+    files: Callable[..., Path],
+    databases4: list[str],
+) -> None:
+    driver = make_router()
+    driver.router.configure(files())
+    place = "SELECT right(current_database()::text, 2) AS p"
+    assert driver.execute("userdb", place, run_on=0)[0][0].p == "00"
+    files(databases4[::-1])
+    assert driver.execute("userdb", place, run_on=0)[0][0].p == "03"
+
+
+@pytest.mark.parametrize(
+    ("hint", "problem"),
+    [
+        ("def f(n: str, t: str) -> str: ...", "parameter n: the hint stands for text"),
+        ("def f(n: int, t: int) -> str: ...", "parameter t: the hint stands for int8"),
+        ("def f(n: int, t: str) -> int: ...", "the return hint: .* int8"),
+        ("def f(n: int, t: str) -> list[str]: ...", "SETOF"),
+        ("def f(n: int) -> str: ...", "1 parameters, the signature 2"),
+    ],
+)
+def test_hints_that_do_not_fit_are_refused_by_name(
+    databases4: list[str], hint: str, problem: str
+) -> None:
+    with Router({"userdb": databases4}) as router:
+        router.define(
+            "CREATE FUNCTION f(n int4, t varchar(3)) RETURNS text LANGUAGE plproxy "
+            "AS $$ CLUSTER 'userdb'; RUN ON 0; SELECT $2::text; $$"
+        )
+        namespace: dict[str, object] = {}
+        exec(hint, namespace)
+        with pytest.raises(SignatureError, match=rf"f\(2\): .*{problem}"):
+            router.proxy(namespace["f"])

@@ -27,7 +27,7 @@ def sql(name: str, cluster: str = "c", result: str = "text", more: str = "") -> 
 
 
 def replaced(catalog: Catalog, *texts: str) -> list[Entry]:
-    return catalog.replace(catalog.read("\n".join(texts)))
+    return catalog.replace("file", catalog.read("\n".join(texts)))
 
 
 def face(catalog: Catalog, python: Callable[..., Any]) -> Entry:
@@ -151,7 +151,7 @@ def test_an_error_while_definitions_are_read(catalog: Catalog) -> None:
         raise OSError("away")
 
     with pytest.raises(OSError, match="away"):
-        catalog.replace(reading())
+        catalog.replace("file", reading())
     assert list(catalog.entries) == ["public.f()"]
     assert entry.current().cluster == "a"
 
