@@ -40,7 +40,6 @@ from plproxy_py.result import Answer, record_answer, scalar_answer
 from plproxy_py.signature import (
     VOID,
     Columns,
-    Dynamic,
     Record,
     Scalar,
     Signature,
@@ -270,18 +269,17 @@ def _compile(
 
 def _columns(signature: Signature, hints: Hints | None) -> Columns | PgType:
     """Return a record's columns, or the one type of a scalar or void."""
-    match signature.shape(hints.returns.fields if hints else ()):
-        case Record(columns):
-            return columns
-        case Scalar(type):
-            return type
-        case Void():
-            return VOID
-        case Dynamic():
-            raise UnsupportedError(
-                "a result of type record needs its columns: declare OUT arguments or "
-                "RETURNS TABLE"
-            )
+    shape = signature.shape(hints.returns.fields if hints else ())
+    if isinstance(shape, Record):
+        return shape.columns
+    if isinstance(shape, Scalar):
+        return shape.type
+    if isinstance(shape, Void):
+        return VOID
+    raise UnsupportedError(
+        "a result of type record needs its columns: declare OUT arguments or "
+        "RETURNS TABLE"
+    )
 
 
 def _answer(

@@ -50,23 +50,21 @@ class Tags:
 
 def tag(run_on: RunOn, args: Sequence[Any], cluster: Cluster, pick: Pick) -> Tags:
     """Return the tagged partitions. Raise `RoutingError` before anything is sent."""
-    match run_on:
-        case RunHash():
-            hashes = hashes_of(run_on.hash(args), run_on.setof)
-            if len(hashes) == 1:
-                return Tags((cluster.partition_of(hashes[0]),), hashes)
-            return Tags(_once(map(cluster.partition_of, hashes), cluster), hashes)
-        case RunAll():
-            return Tags(_once(range(cluster.part_count), cluster))
-        case RunAny():
-            return Tags((pick(cluster.part_count),))
-        case RunNumber(number):
-            if not 0 <= number < cluster.part_count:
-                raise RoutingError(
-                    f"partition {number} is out of range, the cluster has "
-                    f"{cluster.part_count}"
-                )
-            return Tags((number,))
+    if isinstance(run_on, RunHash):
+        hashes = hashes_of(run_on.hash(args), run_on.setof)
+        if len(hashes) == 1:
+            return Tags((cluster.partition_of(hashes[0]),), hashes)
+        return Tags(_once(map(cluster.partition_of, hashes), cluster), hashes)
+    if isinstance(run_on, RunAll):
+        return Tags(_once(range(cluster.part_count), cluster))
+    if isinstance(run_on, RunAny):
+        return Tags((pick(cluster.part_count),))
+    if not 0 <= run_on.number < cluster.part_count:
+        raise RoutingError(
+            f"partition {run_on.number} is out of range, the cluster has "
+            f"{cluster.part_count}"
+        )
+    return Tags((run_on.number,))
 
 
 def hashes_of(value: Any, setof: bool) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 from plproxy_py import AsyncRouter, Int4, Router, Row, hashing
 from plproxy_py.errors import (
     DeclarationError,
+    NoSuchCluster,
     ParseError,
     RoutingError,
     SignatureError,
@@ -294,6 +296,18 @@ def test_coroutine_functions(router: Router) -> None:
         router.proxy(async_email)
     with pytest.raises(TypeError, match="an AsyncRouter decorates async def"):
         many.proxy(email)
+
+
+def test_a_call_comes_to_the_same_route(router: Router) -> None:
+    many = AsyncRouter(CONFIG)
+    call = declared(router, cluster="nobody")
+    async_call = many.proxy(cluster="nobody", run_on=0)(async_email)
+    with pytest.raises(NoSuchCluster, match="nobody"):
+        call("marko")
+    with pytest.raises(NoSuchCluster, match="nobody"):
+        asyncio.run(async_call("marko"))
+    with pytest.raises(NoSuchCluster, match="nobody"):
+        asyncio.run(async_call.plan("marko"))
 
 
 def test_hints_of_the_callers_locals(router: Router) -> None:
