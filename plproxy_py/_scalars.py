@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
@@ -98,6 +98,8 @@ def _integer(low: int, high: int, name: str) -> Callable[[object], int]:
     return normal
 
 
+# The caller's own context may make NaN of an exponent that is too large.
+_TRAPPING = Context(traps=[InvalidOperation])
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
     r"|[+-]?inf(?:inity)?|nan",
@@ -111,7 +113,7 @@ def _number(value: object, expected: str) -> Decimal:
         if not _NUMBER.fullmatch(stripped := value.strip(" ")):
             raise ValueError("not a number")
         try:
-            return Decimal(stripped)
+            return Decimal(stripped, _TRAPPING)
         except InvalidOperation:
             raise ValueError("out of range for any numeric type") from None
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
@@ -132,7 +134,7 @@ def _float8(value: object) -> float:
 
 def _float4(value: object) -> float:
     number = _float8(value)
-    # The server keeps 24 bits: hash what it keeps. Beyond them all it is infinity.
+    # The server keeps 24 bits: hash what it keeps.
     narrowed: float = struct.unpack("f", struct.pack("f", number))[0]
     _check_kept(number, narrowed, "float4")
     return narrowed

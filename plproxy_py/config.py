@@ -90,8 +90,8 @@ def parse_connstr(
         raise ConfigError("a connect string with a NUL character, where libpq stops")
     if _misreads_password(connstr):
         raise ConfigError(
-            "a URI whose password can't be told from host and database: write / @ ? "
-            "in it as %2F %40 %3F"
+            "a URI that may tell a piece of its password: only one @ is allowed, "
+            "before host and database; write other / ? @ as %2F %3F %40"
         )
     try:
         # libpq quotes the text in its own message, and a password with it.
@@ -129,9 +129,7 @@ def _misreads_password(connstr: str) -> bool:
     if scheme not in ("postgresql", "postgres"):
         return False
     user, at, places = rest.partition("@")
-    if not at or "/" in user:
-        user, places = "", rest
-    return "?" in user or "@" in places.partition("?")[0]
+    return bool(at) and ("/" in user or "?" in user or "@" in places)
 
 
 @dataclass(frozen=True, slots=True)

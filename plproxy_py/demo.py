@@ -13,7 +13,7 @@ import shlex
 import textwrap
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from importlib import metadata
 from pathlib import Path
 
@@ -62,7 +62,8 @@ def deploy(server: Server) -> Path:
     server.create_databases(PARTITIONS)
     script = sql_file("demo.sql").read_bytes()
     for name in PARTITIONS:
-        with psycopg.connect(server.connstr(name)) as conn:
+        # Not the connection's own block, which after Ctrl-C tries to roll back.
+        with closing(psycopg.connect(server.connstr(name), autocommit=True)) as conn:
             conn.execute(script)
     connection = conninfo_to_dict(server.connstr())
     del connection["dbname"]

@@ -7,6 +7,7 @@ instead: its databases ``plproxy_py_test_*`` are created, and dropped again at t
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,10 @@ WITHOUT_SERVER = [Path(__file__).parent / name for name in ("unit", "property")]
 
 
 def pytest_configure() -> None:
+    # A shell starts background jobs deaf to Ctrl-C, and deafness is inherited: programs
+    # under test would never hear the interrupt that a test sends them.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Only a server of your own may be described by them.
     if "PLPROXY_TEST_CONNSTR" not in os.environ:
         for name in [name for name in os.environ if name.startswith("PG")]:

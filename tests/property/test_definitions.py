@@ -58,11 +58,12 @@ class Definitions(RuleBasedStateMachine):
             for name, _, result in found
         )
         try:
-            entries = self.catalog.replace(
+            functions = [
                 function
                 for name, cluster, result in found
                 for function in self.catalog.read(text(name, cluster, result))
-            )
+            ]
+            entries = self.catalog.replace("file", functions)
         except DeclarationError:
             assert not fits
             return

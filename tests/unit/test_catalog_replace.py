@@ -178,3 +178,15 @@ def test_functions_are_found_while_others_are_declared(catalog: Catalog) -> None
     catalog.define(sql("t.f()"))
     found += search
     assert [entry.function.label for entry in found] == ["public.f(0)", "s.f(0)"]
+
+
+def test_each_origin_replaces_its_own(catalog: Catalog) -> None:
+    """A file's new set leaves alone what the database defined, and the other way."""
+    (filed,) = catalog.replace("file", catalog.read(sql("f()", "a")))
+    (reflected,) = catalog.replace("home", catalog.read(sql("g()", "a")))
+    assert catalog.replace("file", []) == []
+    assert filed.gone
+    assert not reflected.gone
+    assert list(catalog.entries) == ["public.g()"]
+    assert catalog.replace("file", catalog.read(sql("f()", "b"))) == [filed]
+    assert list(catalog.entries) == ["public.g()", "public.f()"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from plproxy_py import AsyncRouter, Int4, Router, hashing
 from plproxy_py.errors import (
     ConfigError,
     DeclarationError,
+    NoSuchCluster,
     ParseError,
     RoutingError,
     SignatureError,
@@ -315,6 +317,18 @@ def test_coroutine_functions(router: Router) -> None:
         router.proxy(async_email)
     with pytest.raises(TypeError, match="an AsyncRouter decorates async def"):
         many.proxy(email)
+
+
+def test_a_call_comes_to_the_same_route(router: Router) -> None:
+    many = AsyncRouter(CONFIG)
+    call = declared(router, cluster="nobody")
+    async_call = many.proxy(cluster="nobody", run_on=0)(async_email)
+    with pytest.raises(NoSuchCluster, match="nobody"):
+        call("marko")
+    with pytest.raises(NoSuchCluster, match="nobody"):
+        asyncio.run(async_call("marko"))
+    with pytest.raises(NoSuchCluster, match="nobody"):
+        asyncio.run(async_call.plan("marko"))
 
 
 def test_hints_of_the_callers_locals(router: Router) -> None:

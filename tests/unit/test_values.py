@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from enum import Enum, IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
@@ -359,6 +359,17 @@ def test_a_list_within_itself(declared: str) -> None:
 def test_json_is_what_its_text_says() -> None:
     value = {"b": [1, 1.5, "x", None, True, {}], "a": {"c": -0.0}}
     assert json.loads(encoded("jsonb", value)[1]) == value
+
+
+def test_the_callers_decimal_context_does_not_matter() -> None:
+    with localcontext(Context(prec=1, Emax=1, Emin=-1, traps=[])):
+        assert encoded("numeric", "123.45")[1] == "123.45"
+        assert encoded("numeric", Decimal("1E+5"))[1] == "1E+5"
+        assert encoded("float8", 10**40)[1] == "1e+40"
+        assert encoded("float4", 1e30)[1] == "1.0000000150474662e+30"
+        for declared in ("numeric", "float8"):
+            with pytest.raises(ValueError, match="out of range"):
+                encoded(declared, "1e99999999999999999999")
 
 
 def test_naive_datetimes_are_placed_by_the_cluster() -> None:

@@ -1,0 +1,144 @@
+"""Leases as a state machine, against a model that knows only the rules."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from plproxy_py._leases import Lease, Slots, give_up, release, request, take_idle
+
+
+class Leases(RuleBasedStateMachine):
+    """Callers ask, get, wait, give back and give up, in any order.
+
+    The model: who holds slots, who waits in order of arrival, and where each
+    connection that was ever opened is now.
+    """
+
+    leases = Bundle("leases")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pools: list[Slots[int]] = []
+        self.held: list[Lease[int]] = []
+        self.waiting: list[Lease[int]] = []
+        self.opened = 0
+        self.closed: set[int] = set()
+
+    @initialize(sizes=st.lists(st.integers(1, 2), min_size=1, max_size=3))
+    def make_pools(self, sizes: list[int]) -> None:
+        self.pools = [Slots(size) for size in sizes]
+
+    @rule(target=leases, data=st.data())
+    def ask(self, data: st.DataObject) -> Lease[int]:
+        indexes = st.integers(0, len(self.pools) - 1)
+        chosen = data.draw(st.lists(indexes, min_size=1, unique=True))
+        pools = [self.pools[index] for index in chosen]
+        could = all(self.free(pool) for pool in pools)
+        lease = request(pools)
+        assert lease.granted == could
+        if could:
+            self.hold(lease)
+        else:
+            self.waiting.append(lease)
+        return lease
+
+    @rule(target=leases, lease=consumes(leases), data=st.data())
+    def leave(self, lease: Lease[int], data: st.DataObject) -> object:
+        """Give back what is held, or give up waiting."""
+        if not lease.granted:
+            give_up(lease)
+            self.waiting.remove(lease)
+            return multiple()
+        kept: list[int | None] = []
+        for connection in lease.connections:
+            assert connection is not None
+            good = data.draw(st.booleans())
+            kept.append(connection if good else None)
+            if not good:
+                self.closed.add(connection)
+        self.held.remove(lease)
+        expected = self.next_in_line()
+        granted = release(lease, kept)
+        assert granted == expected
+        for next_lease in granted:
+            self.waiting.remove(next_lease)
+            self.hold(next_lease)
+        return multiple()
+
+    @rule(data=st.data())
+    def close_idle(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(self.pools))
+        self.closed.update(take_idle([chosen]))
+
+    def hold(self, lease: Lease[int]) -> None:
+        """Open what was not idle, as the caller does."""
+        assert len(lease.connections) == len(lease.pools)
+        self.held.append(lease)
+        for index, connection in enumerate(lease.connections):
+            if connection is None:
+                lease.connections[index] = self.opened
+                self.opened += 1
+
+    def used(self, pool: Slots[int]) -> int:
+        return sum(pool in lease.pools for lease in self.held)
+
+    def free(self, pool: Slots[int]) -> bool:
+        return self.used(pool) < pool.size
+
+    def next_in_line(self) -> list[Lease[int]]:
+        """Return who is granted now: in order of arrival, each that fits."""
+        left = {id(pool): pool.size - self.used(pool) for pool in self.pools}
+        granted = []
+        for lease in self.waiting:
+            if all(left[id(pool)] > 0 for pool in lease.pools):
+                granted.append(lease)
+                for pool in lease.pools:
+                    left[id(pool)] -= 1
+        return granted
+
+    @invariant()
+    def limits_hold(self) -> None:
+        for pool in self.pools:
+            assert pool.in_use == self.used(pool) <= pool.size
+            assert pool.in_use + len(pool.idle) <= pool.size
+
+    @invariant()
+    def all_or_nothing(self) -> None:
+        for lease in self.waiting:
+            assert not lease.granted
+            assert lease.connections == []
+        for lease in self.held:
+            assert lease.granted
+
+    @invariant()
+    def nobody_waits_who_could_run(self) -> None:
+        assert self.next_in_line() == []
+
+    @invariant()
+    def queues_are_in_order_of_arrival(self) -> None:
+        for pool in self.pools:
+            waiting = [lease for lease in self.waiting if pool in lease.pools]
+            assert list(pool.waiting) == waiting
+
+    @invariant()
+    def no_connection_is_lost_or_lent_twice(self) -> None:
+        places = [
+            *self.closed,
+            *(connection for pool in self.pools for connection in pool.idle),
+            *(connection for lease in self.held for connection in lease.connections),
+        ]
+        assert sorted(places) == list(range(self.opened))
+
+
+Leases.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
+TestLeases = Leases.TestCase
