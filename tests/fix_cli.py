@@ -100,7 +100,7 @@ def cli_config(
 
 
 @pytest.fixture
-def plproxy(cli_config: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def cli(cli_config: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command with the config file; no output ever shows a password."""
     monkeypatch.setenv("PLPROXY_CONFIG", str(cli_config))
 

@@ -29,6 +29,11 @@ from plproxy_py.cli.look import clusters, functions_command, partitions
     help="A TOML file of clusters and functions.",
 )
 @click.option(
+    "--home",
+    metavar="CONNSTR",
+    help="A PL/Proxy database, with its clusters and functions.",
+)
+@click.option(
     "--app",
     metavar="MODULE:ROUTER",
     help="The router of an application, with its clusters and functions.",
@@ -42,7 +47,11 @@ from plproxy_py.cli.look import clusters, functions_command, partitions
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def main(
-    ctx: click.Context, config: str | None, app: str | None, as_json: bool
+    ctx: click.Context,
+    config: str | None,
+    home: str | None,
+    app: str | None,
+    as_json: bool,
 ) -> None:
     """Route calls of PostgreSQL functions to the partitions of clusters.
 
@@ -52,12 +61,12 @@ def main(
     which is one line with its SQLSTATE, 2 for wrong usage, and 130 after Ctrl-C.
     """
     from_option = ctx.get_parameter_source("config") is ParameterSource.COMMANDLINE
-    if app is not None and from_option:
-        raise click.UsageError("-c and --app exclude each other.")
+    if sum((app is not None, home is not None, from_option)) > 1:
+        raise click.UsageError("-c, --home and --app exclude each other.")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A character that the terminal can't show is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
-    ctx.obj = Settings(config, app, as_json)
+    ctx.obj = Settings(config, home, app, as_json)
 
 
 for _command in (clusters, partitions, functions_command, route, call, demo):

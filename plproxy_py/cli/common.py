@@ -23,7 +23,7 @@ from plproxy_py import AsyncRouter, Notice, Router
 from plproxy_py._calls import run, run_async
 from plproxy_py._router_base import RouterBase
 from plproxy_py.cli.render import printable
-from plproxy_py.config import ClusterConfig, nearest
+from plproxy_py.config import ClusterConfig, nearest, parse_connstr
 from plproxy_py.errors import ConfigError, Error
 from plproxy_py.expression import HashFunction
 from plproxy_py.function import ProxyFunction
@@ -37,12 +37,15 @@ class Settings:
     """What was said before the command."""
 
     config: str | None
+    home: str | None
     app: str | None
     as_json: bool
 
     @property
     def source(self) -> str:
         """What the clusters are defined by."""
+        if self.app is None and self.home is not None:
+            return parse_connstr(self.home).redacted
         return self.app or self.config or ""
 
     @contextmanager
@@ -50,17 +53,32 @@ class Settings:
         """Give the router to ask; it is closed at the end."""
         if self.app is not None:
             router: RouterBase = _imported(self.app)
+        elif self.home is not None:
+            router = Router.from_database(self.home, on_notice=_print_notice)
         elif self.config is not None:
             router = Router.from_config(self.config, on_notice=_print_notice)
         else:
             raise click.UsageError(
-                "Say which clusters: -c FILE, the variable PLPROXY_CONFIG, or "
-                "--app MODULE:ROUTER."
+                "Say which clusters: -c FILE, the variable PLPROXY_CONFIG, "
+                "--home CONNSTR, or --app MODULE:ROUTER."
             )
         try:
+            if self.home is not None and self.app is None:
+                _learn(router)
             yield router
         finally:
             run(router._pools.close(timeout=1.0))
+
+
+def _learn(router: RouterBase) -> None:
+    """Read a PL/Proxy database's functions, and the clusters that they name."""
+    run(router._reflect())
+    named = {function.cluster for function in functions(router)}
+    for name in sorted(name for name in named if isinstance(name, str)):
+        try:
+            find_cluster(router, name)
+        except Error as error:
+            click.echo(one_line(f"cluster {name}: {error}"), err=True)
 
 
 def _print_notice(notice: Notice) -> None:

@@ -20,15 +20,15 @@ from tests.fix_cli import PLPROXY, PROXY, Run, lines, rows
 from tests.fix_server import Pg
 
 
-def test_json_stands_before_or_after_the_command(plproxy: Run) -> None:
-    assert plproxy("--json", "clusters").stdout == plproxy("clusters", "--json").stdout
+def test_json_stands_before_or_after_the_command(cli: Run) -> None:
+    assert cli("--json", "clusters").stdout == cli("clusters", "--json").stdout
 
 
-def test_clusters(plproxy: Run, cli_config: Path) -> None:
-    table = lines(plproxy("clusters"))
+def test_clusters(cli: Run, cli_config: Path) -> None:
+    table = lines(cli("clusters"))
     assert table[0] == ["cluster", "partitions", "source", "options"]
     assert table[2] == ["faraway", "2", str(cli_config), "{}"]
-    assert rows(plproxy("clusters", "--json"))[0] == {
+    assert rows(cli("clusters", "--json"))[0] == {
         "cluster": "userdb",
         "partitions": 4,
         "source": str(cli_config),
@@ -36,12 +36,12 @@ def test_clusters(plproxy: Run, cli_config: Path) -> None:
     }
 
 
-def test_partitions(plproxy: Run, pg: Pg) -> None:
-    table = plproxy("partitions", "userdb").stdout.splitlines()
+def test_partitions(cli: Run, pg: Pg) -> None:
+    table = cli("partitions", "userdb").stdout.splitlines()
     assert table[0].split("  ")[0] == "partition"
     assert [line.split()[0] for line in table[1:]] == ["0", "1", "2", "3"]
     assert "error" not in table[0]
-    first, *others = rows(plproxy("partitions", "userdb", "--json"))
+    first, *others = rows(cli("partitions", "userdb", "--json"))
     assert len(others) == 3
     assert first.keys() == {
         *("partition", "connstr", "reachable", "version", "latency_ms"),
@@ -55,23 +55,23 @@ def test_partitions(plproxy: Run, pg: Pg) -> None:
     assert first["replica_lag_s"] is first["error"] is None
 
 
-def test_the_size_is_bytes_in_json(plproxy: Run) -> None:
-    assert " MB\n" in plproxy("partitions", "userdb", "--size").stdout
-    found = rows(plproxy("partitions", "userdb", "--size", "--json"))
+def test_the_size_is_bytes_in_json(cli: Run) -> None:
+    assert " MB\n" in cli("partitions", "userdb", "--size").stdout
+    found = rows(cli("partitions", "userdb", "--size", "--json"))
     assert all(row["size"] > 1_000_000 for row in found)
 
 
-def test_an_unreachable_partition_says_why(plproxy: Run) -> None:
-    result = plproxy("partitions", "faraway", code=1)
+def test_an_unreachable_partition_says_why(cli: Run) -> None:
+    result = cli("partitions", "faraway", code=1)
     assert "password=****" in result.stdout
     assert "No such file or directory" in result.stdout
-    found = rows(plproxy("partitions", "faraway", "--json", code=1))
+    found = rows(cli("partitions", "faraway", "--json", code=1))
     assert [row["reachable"] for row in found] == [False, False]
     assert "Connection refused" in found[1]["error"]
 
 
 def test_a_silent_partition_delays_nobody(
-    plproxy: Run, databases4: list[str], tmp_path: Path
+    cli: Run, databases4: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "plproxy.toml"
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -80,13 +80,13 @@ def test_a_silent_partition_delays_nobody(
         path.write_text(f"[clusters.userdb]\npartitions = {connstrs}\n")
         started = time.monotonic()
         options = ("partitions", "userdb", "--timeout", "0.5", "--json")
-        slow, quick = rows(plproxy("-c", str(path), *options, code=1))
+        slow, quick = rows(cli("-c", str(path), *options, code=1))
         assert time.monotonic() - started < 3
     assert slow["error"] == "[x] no connection in time"
     assert quick["reachable"]
 
 
-def test_a_standby_has_a_lag(plproxy: Run, tmp_path: Path) -> None:
+def test_a_standby_has_a_lag(cli: Run, tmp_path: Path) -> None:
     try:
         server = _embedded.Server()
     except _embedded.EmbeddedError as error:
@@ -101,7 +101,7 @@ def test_a_standby_has_a_lag(plproxy: Run, tmp_path: Path) -> None:
         connstr = json.dumps(server.connstr("part00"))
         path.write_text(f"[clusters.userdb]\npartitions = [{connstr}]\n")
         command = ("-c", str(path), "partitions", "userdb", "--json")
-        (row,) = rows(plproxy(*command))
+        (row,) = rows(cli(*command))
     assert row["replica_lag_s"] > 0
 
 
@@ -116,11 +116,11 @@ def test_watch_looks_again(cli_config: Path) -> None:
     assert [row["partition"] for row in looks[1]] == [0, 1, 2, 3]
 
 
-def test_functions(plproxy: Run) -> None:
-    table = plproxy("functions").stdout.splitlines()
+def test_functions(cli: Run) -> None:
+    table = cli("functions").stdout.splitlines()
     assert table[0].split() == ["signature", "cluster", "run", "on", "sql"]
     assert len(table) == 1 + PROXY.count("CREATE FUNCTION")
-    found = {row["signature"]: row for row in rows(plproxy("functions", "--json"))}
+    found = {row["signature"]: row for row in rows(cli("functions", "--json"))}
     assert found["cli.whereami(key text) RETURNS text"] == {
         "signature": "cli.whereami(key text) RETURNS text",
         "cluster": "userdb",
@@ -134,16 +134,16 @@ def test_functions(plproxy: Run) -> None:
     assert wrong["cluster"] == "CONNECT (no connect string)"
 
 
-def test_an_unknown_key_names_the_nearest(plproxy: Run, tmp_path: Path) -> None:
+def test_an_unknown_key_names_the_nearest(cli: Run, tmp_path: Path) -> None:
     path = tmp_path / "plproxy.toml"
     path.write_text("[clusters.userdb]\npartitions = ['']\nquery_timeuot = 1\n")
-    result = plproxy("-c", str(path), "clusters", code=1)
+    result = cli("-c", str(path), "clusters", code=1)
     assert "cluster 'userdb': unknown key 'query_timeuot'" in result.stderr
     assert "did you mean 'query_timeout'?" in result.stderr
 
 
-def test_clusters_must_be_said(plproxy: Run) -> None:
-    result = plproxy("clusters", code=2, PLPROXY_CONFIG=None)
+def test_clusters_must_be_said(cli: Run) -> None:
+    result = cli("clusters", code=2, PLPROXY_CONFIG=None)
     assert "-c FILE" in result.stderr
 
 
@@ -188,18 +188,16 @@ def app(
 
 
 @pytest.mark.usefixtures("app")
-def test_the_router_of_an_application(plproxy: Run) -> None:
-    (row,) = rows(plproxy("--app", "cli_app:router", "--json", "call", "whereami", "x"))
+def test_the_router_of_an_application(cli: Run) -> None:
+    (row,) = rows(cli("--app", "cli_app:router", "--json", "call", "whereami", "x"))
     assert row["partition"] == 2
     assert row["whereami"].endswith("part02 x")
-    table = plproxy("--app", "cli_app:router", "functions").stdout
+    table = cli("--app", "cli_app:router", "functions").stdout
     assert "userdb   (a Python function)" in table
-    assert (
-        len(rows(plproxy("--app", "cli_app:aio", "--json", "call", "everywhere"))) == 8
-    )
-    table = plproxy("--app", "cli_app:aio", "partitions", "userdb").stdout
+    assert len(rows(cli("--app", "cli_app:aio", "--json", "call", "everywhere"))) == 8
+    table = cli("--app", "cli_app:aio", "partitions", "userdb").stdout
     assert len(table.splitlines()) == 5
-    (row,) = rows(plproxy("--app", "cli_app:aio", "--json", "clusters"))
+    (row,) = rows(cli("--app", "cli_app:aio", "--json", "clusters"))
     assert row["source"] == "cli_app:aio"
 
 
@@ -217,21 +215,19 @@ def test_the_router_of_an_application(plproxy: Run) -> None:
         (("cli_fails:x", "clusters"), "imported: RuntimeError at cli_fails.py:1"),
     ],
 )
-def test_errors_of_an_application(
-    plproxy: Run, args: tuple[str, ...], text: str
-) -> None:
-    assert text in plproxy("--app", *args, code=1).stderr
+def test_errors_of_an_application(cli: Run, args: tuple[str, ...], text: str) -> None:
+    assert text in cli("--app", *args, code=1).stderr
 
 
-def test_a_table_on_a_terminal(plproxy: Run) -> None:
+def test_a_table_on_a_terminal(cli: Run) -> None:
     terminal = {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "300"}
-    shown = plproxy("clusters", **terminal).stdout
+    shown = cli("clusters", **terminal).stdout
     assert "─────" in shown
     assert "\x1b[1m" in shown
-    shown = plproxy("clusters", **terminal, NO_COLOR="1").stdout
+    shown = cli("clusters", **terminal, NO_COLOR="1").stdout
     assert "─────" in shown
     assert "\x1b" not in shown
-    shown = plproxy("partitions", "faraway", code=1, **terminal).stdout
+    shown = cli("partitions", "faraway", code=1, **terminal).stdout
     assert "\x1b[31m" in shown
 
 

@@ -11,28 +11,28 @@ from tests.fix_cli import Run, lines, rows
 from tests.fix_server import Pg
 
 
-def test_route_of_a_call(plproxy: Run) -> None:
-    assert rows(plproxy("route", "whereami", "marko", "--json")) == [
+def test_route_of_a_call(cli: Run) -> None:
+    assert rows(cli("route", "whereami", "marko", "--json")) == [
         {
             "cluster": "userdb",
             "run_on": "hashtext(key)",
             "hash": 1416933399,
             "partition": 3,
-            "target": rows(plproxy("partitions", "userdb", "--json"))[3]["connstr"],
+            "target": rows(cli("partitions", "userdb", "--json"))[3]["connstr"],
             "sql": "SELECT r::text FROM cli.whereami($1::text) r",
         }
     ]
-    table = plproxy("route", "everywhere").stdout.splitlines()
+    table = cli("route", "everywhere").stdout.splitlines()
     assert [line.split()[:4] for line in table[1:]] == [
         ["userdb", "ALL", "-", str(number)] for number in range(4)
     ]
 
 
-def test_route_of_a_key_opens_no_connection(plproxy: Run) -> None:
-    (row,) = rows(plproxy("route", "faraway", "--key", "marko", "--json"))
+def test_route_of_a_key_opens_no_connection(cli: Run) -> None:
+    (row,) = rows(cli("route", "faraway", "--key", "marko", "--json"))
     assert (row["hash"], row["partition"]) == (1416933399, 1)
     assert row["run_on"] == "hashtext(key)"
-    assert "1416933399" in plproxy("route", "faraway", "--key", "marko").stdout
+    assert "1416933399" in cli("route", "faraway", "--key", "marko").stdout
 
 
 KEYS = {
@@ -60,7 +60,7 @@ HASHES = [name for name in KNOWN if not name.startswith("interval")]
 
 
 @pytest.mark.parametrize("name", HASHES)
-def test_the_sql_of_a_key_gives_its_hash(plproxy: Run, pg: Pg, name: str) -> None:
+def test_the_sql_of_a_key_gives_its_hash(cli: Run, pg: Pg, name: str) -> None:
     known = KNOWN[name][0]
     if known.since * 10000 > pg.version:
         pytest.skip(f"the server has no {name}")
@@ -68,37 +68,37 @@ def test_the_sql_of_a_key_gives_its_hash(plproxy: Run, pg: Pg, name: str) -> Non
         pg.execute("part00", (Path(__file__).parents[2] / "sql/mmh3.sql").read_text())
     key = KEYS.get(known.parameters[0], "x")
     args = ("route", "userdb", "--key", key, "--hash", name, "--json")
-    (row,) = rows(plproxy(*args))
+    (row,) = rows(cli(*args))
     pg.execute("part00", "SET TimeZone = 'UTC'")
     assert pg.execute("part00", row["sql"]) == [(row["hash"],)]
 
 
-def test_a_call_names_the_partition(plproxy: Run) -> None:
-    assert lines(plproxy("call", "whereami", "marko"))[0] == ["partition", "whereami"]
-    (row,) = rows(plproxy("call", "whereami", "marko", "--json"))
+def test_a_call_names_the_partition(cli: Run) -> None:
+    assert lines(cli("call", "whereami", "marko"))[0] == ["partition", "whereami"]
+    (row,) = rows(cli("call", "whereami", "marko", "--json"))
     assert row["partition"] == 3
     assert row["whereami"].endswith("part03 marko")
-    (row,) = rows(plproxy("call", "anywhere", "--json"))
+    (row,) = rows(cli("call", "anywhere", "--json"))
     assert row["anywhere"].endswith(f"part0{row['partition']}")
 
 
-def test_rows_of_all_partitions(plproxy: Run) -> None:
-    found = rows(plproxy("call", "everywhere", "--json"))
+def test_rows_of_all_partitions(cli: Run) -> None:
+    found = rows(cli("call", "everywhere", "--json"))
     assert [(row["partition_number"], row["n"]) for row in found] == [
         (number, n) for number in range(4) for n in (1, 2)
     ]
     assert all(row["partition"].endswith(str(row["partition_number"])) for row in found)
 
 
-def test_a_partition_can_be_chosen(plproxy: Run) -> None:
-    (row,) = rows(plproxy("call", "whereami", "marko", "--partition", "1", "--json"))
+def test_a_partition_can_be_chosen(cli: Run) -> None:
+    (row,) = rows(cli("call", "whereami", "marko", "--partition", "1", "--json"))
     assert row["whereami"].endswith("part01 marko")
-    found = rows(plproxy("call", "everywhere", "--partition", "2", "--json"))
+    found = rows(cli("call", "everywhere", "--partition", "2", "--json"))
     assert [row["partition_number"] for row in found] == [2, 2]
 
 
-def test_values_as_json_has_them(plproxy: Run) -> None:
-    assert rows(plproxy("call", "types", "--json")) == [
+def test_values_as_json_has_them(cli: Run) -> None:
+    assert rows(cli("call", "types", "--json")) == [
         {
             "partition": 2,
             "d": "2026-11-21",
@@ -114,35 +114,35 @@ def test_values_as_json_has_them(plproxy: Run) -> None:
     ]
 
 
-def test_control_characters_stay_away_from_terminals(plproxy: Run) -> None:
-    header, row = plproxy("call", "types").stdout.splitlines()
+def test_control_characters_stay_away_from_terminals(cli: Run) -> None:
+    header, row = cli("call", "types").stdout.splitlines()
     assert r"two\nlines \x1b[31m ö" in row
     assert row.endswith("true     NULL")
     assert header.endswith("b     nothing")
 
 
-def test_arguments_are_texts(plproxy: Run) -> None:
+def test_arguments_are_texts(cli: Run) -> None:
     args = ("-5", '["a b", null, "NULL"]', '{"k": 1}', "[0.10, 2]")
-    (row,) = rows(plproxy("call", "given", *args, "--json"))
+    (row,) = rows(cli("call", "given", *args, "--json"))
     assert row["partition"] == 3
     assert row["given"] == '-5 {"a b",NULL,"NULL"} {"k": 1} {0.10,2}'
-    (row,) = rows(plproxy("call", "given", "4", r"\N", "null", r"\N", "--json"))
+    (row,) = rows(cli("call", "given", "4", r"\N", "null", r"\N", "--json"))
     assert row["given"] == "4 null"
-    (row,) = rows(plproxy("call", "whereami", r"\\N", "--json"))
+    (row,) = rows(cli("call", "whereami", r"\\N", "--json"))
     assert row["whereami"].endswith(r" \N")
 
 
-def test_void_and_overloaded(plproxy: Run) -> None:
-    found = plproxy("call", "nothing(bigint)", "7", "--partition", "1")
+def test_void_and_overloaded(cli: Run) -> None:
+    found = cli("call", "nothing(bigint)", "7", "--partition", "1")
     assert lines(found) == [["partition"], ["1"]]
 
 
-def test_a_strict_function_is_not_called_with_null(plproxy: Run) -> None:
-    assert rows(plproxy("call", "noisy", r"\N", "--json")) == []
+def test_a_strict_function_is_not_called_with_null(cli: Run) -> None:
+    assert rows(cli("call", "noisy", r"\N", "--json")) == []
 
 
-def test_notices_go_to_stderr(plproxy: Run) -> None:
-    result = plproxy("call", "noisy", "you", "--json")
+def test_notices_go_to_stderr(cli: Run) -> None:
+    result = cli("call", "noisy", "you", "--json")
     assert rows(result)[0]["noisy"] is None
     assert result.stderr.endswith("REMOTE NOTICE: hello you\n")
 
@@ -180,7 +180,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("args", "code", "text"), ERRORS)
-def test_errors(plproxy: Run, args: tuple[str, ...], code: int, text: str) -> None:
-    result = plproxy(*args, code=code)
+def test_errors(cli: Run, args: tuple[str, ...], code: int, text: str) -> None:
+    result = cli(*args, code=code)
     assert text in result.stderr
     assert not result.stdout

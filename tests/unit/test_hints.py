@@ -330,7 +330,12 @@ COLUMNS = parse_columns("id int, name text")
         (User, parse_columns("name text, id int"), ("a", 1), User(1, "a")),
         (ByName, COLUMNS, (1, "a"), ByName(id=1, name="a")),
         (Pair, parse_columns('"left" int'), (1,), Pair(1)),
-        (Pair, parse_columns('"right" int, "left" int'), (1, 2), Pair(2, Decimal(1))),
+        (
+            Pair,
+            parse_columns('"right" numeric, "left" int'),
+            (1, 2),
+            Pair(2, Decimal(1)),
+        ),
         (Point, parse_columns("y int, x int"), (1, 2), Point(2, 1)),
         (Hosts, parse_columns("name text, address inet"), ("a", "b"), Hosts("a", "b")),
         (Row, COLUMNS, (1, "a"), (1, "a")),

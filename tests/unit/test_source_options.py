@@ -162,7 +162,7 @@ def test_ignored_options_are_those_that_ask_for_something() -> None:
         ("dbname=p password=a", (("password", "b"),), "dbname=p password=b user=app"),
         ("dbname=p password=a", (), "dbname=p password=a user=app"),
         # What PL/Proxy's search for "user=" takes for a user, and what it misses.
-        ("dbname='user=x'", (), "dbname='user=x' user=app"),
+        ("application_name='user=x'", (), "application_name='user=x' user=app"),
         ("user = u", (("password", "b"),), "user = u"),
         ("dbname=p user=u", (("user", "x"), ("password", "b")), "dbname=p user=u"),
         ("postgresql://u@h/p", (("password", "b"),), "postgresql://u@h/p"),
