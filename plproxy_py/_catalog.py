@@ -7,6 +7,7 @@ the definition does: callables that were handed out follow it.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -84,7 +85,7 @@ class Catalog:
 
     def _check_home(self, function: ProxyFunction) -> None:
         if self.homeless and function.needs_home is not None:
-            raise function.needs_home
+            raise copy.copy(function.needs_home)
 
     def add(
         self,

@@ -48,7 +48,7 @@ class ClusterMap:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.wired: dict[str, Wired] = {}
 
     def get(self, name: str) -> Wired:
@@ -72,19 +72,15 @@ class ClusterMap:
             for name, wired in self.wired.items():
                 if name in before:
                     _log_moves(before[name], wired)
-            self._forget(before.values())
+            for name, wired in before.items():
+                if self.wired.get(name) is not wired:
+                    self._pools.unwire(wired)
 
     def put(self, config: ClusterConfig) -> None:
         """Put one cluster in force, beside the others."""
-        others = {name: wired.config for name, wired in self.wired.items()}
-        self.swap({**others, config.name: config})
-
-    def _forget(self, before: Iterable[Wired]) -> None:
-        kept = {id(pool) for wired in self.wired.values() for pool in wired.pools}
-        for wired in before:
-            for pool in wired.pools:
-                if id(pool) not in kept:
-                    self._pools.forget(pool)
+        with self._lock:
+            others = {name: wired.config for name, wired in self.wired.items()}
+            self.swap({**others, config.name: config})
 
 
 def _log_moves(before: Wired, after: Wired) -> None:

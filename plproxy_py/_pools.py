@@ -33,12 +33,12 @@ from plproxy_py.errors import (
 class Pool(_leases.Slots[Link]):
     """The connections to one target, under one session profile."""
 
-    __slots__ = ("forgotten", "session")
+    __slots__ = ("session", "users")
 
     def __init__(self, session: Session, size: int) -> None:
         super().__init__(size)
         self.session = session
-        self.forgotten = False
+        self.users = 0  # partitions that are wired to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +73,29 @@ class Pools:
         )
 
     def wire(self, config: ClusterConfig) -> Wired:
-        """Find or make the pool of each partition."""
+        """Find or make the pool of each partition; `unwire` gives them back."""
         with self._lock:
             pools = []
             for partition in config.partitions:
                 session = Session(partition.target, config.timezone, config.pooler)
                 if session not in self._pools:
                     self._pools[session] = Pool(session, self._size)
+                self._pools[session].users += 1
                 pools.append(self._pools[session])
         return Wired(config, tuple(pools))
 
-    def forget(self, pool: Pool) -> None:
-        """Close a pool's idle links; those on loan are closed as they come back."""
+    def unwire(self, wired: Wired) -> None:
+        """Take a cluster's pools back; those that no other needs are given up.
+
+        Their idle links are closed, those on loan as they come back.
+        """
+        idle: list[Link] = []
         with self._lock:
-            self._pools.pop(pool.session, None)
-            pool.forgotten = True
-            idle = _leases.take_idle([pool])
+            for pool in wired.pools:
+                pool.users -= 1
+                if pool.users == 0:
+                    self._pools.pop(pool.session, None)
+                    idle += _leases.take_idle([pool])
         for link in idle:
             link.close()
 
@@ -218,8 +225,8 @@ class Pools:
                 waiting.wake()
 
     def _wanted(self, pool: _leases.Slots[Link]) -> bool:
-        forgotten = isinstance(pool, Pool) and pool.forgotten
-        return self._drained is None and not forgotten
+        given_up = isinstance(pool, Pool) and pool.users == 0
+        return self._drained is None and not given_up
 
     def _note_drained(self) -> None:
         if self._drained is None or self._drained.done():

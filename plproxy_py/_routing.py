@@ -7,6 +7,7 @@ committed data counts. A CONNECT string that came from data must be allowed.
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,7 +167,7 @@ class Routing:
         self._connects[connstr] = wired  # the latest stands last
         if len(self._connects) > MOST_CONNECTS:
             oldest = self._connects.pop(next(iter(self._connects)))
-            self._pools.forget(oldest.pools[0])
+            self._pools.unwire(oldest)
         return wired
 
     def _user(self) -> str | None:
@@ -226,16 +227,17 @@ class Routing:
         """Ask the home database; ``oids``: the types that ``column`` may have."""
         if self.home is None:
             assert function.needs_home is not None
-            raise function.needs_home
+            raise copy.copy(function.needs_home)
         params = self._dump(function, function.params(normals, query.feeds))
         statement = Statement(function.label, query.sql, [params], deadline)
 
         def read(talk: Conversations) -> list[Any]:
             (result,) = results_of(talk)
             if oids and result.nfields and result.ftype(column) not in oids:
+                is_text = TEXT_OID in oids
                 if result.ntuples and result.get_value(0, column) is None:
-                    raise RoutingError("the hash is NULL")
-                wanted = "text" if TEXT_OID in oids else "int2, int4 or int8"
+                    raise RoutingError(f"the {'name' if is_text else 'hash'} is NULL")
+                wanted = "text" if is_text else "int2, int4 or int8"
                 raise RoutingError(f"an expression of type {wanted} is needed")
             return _rows.load_rows(talk.links[0], result, None)
 

@@ -44,7 +44,7 @@ from plproxy_py.result import Answer, record_answer, scalar_answer
 from plproxy_py.signature import (
     VOID,
     Columns,
-    Record,
+    Dynamic,
     Scalar,
     Signature,
     Void,
@@ -106,10 +106,13 @@ def _compile(
     if isinstance(body.run_on, RunAll) and not signature.setof:
         raise ParseError("RUN ON ALL needs a set-returning function")
     columns = _columns(signature, hints, composite)
+    is_dynamic = isinstance(signature.shape(), Dynamic)
     if body.select is not None:
-        if columns is None:
+        if is_dynamic:
             raise ParseError("SELECT can't be used with dynamic records")
         query = explicit_query(body.select, types)
+    elif is_dynamic and isinstance(columns, tuple):
+        query = dynamic_query(signature, columns, body.target)
     else:
         # A dynamic record has no query until `returning` lists its columns.
         query = automatic_query(signature, columns or VOID, body.target)
@@ -164,14 +167,14 @@ def _columns(
     signature: Signature, hints: Hints | None, composite: Columns
 ) -> Columns | PgType | None:
     """Return a record's columns, the type of a scalar or void, None if dynamic."""
-    match signature.shape(composite or (hints.returns.fields if hints else ())):
-        case Record(columns):
-            return columns
-        case Scalar(type):
-            return type
-        case Void():
-            return VOID
-    return None
+    shape = signature.shape(composite or (hints.returns.fields if hints else ()))
+    if isinstance(shape, Scalar):
+        return shape.type
+    if isinstance(shape, Void):
+        return VOID
+    if isinstance(shape, Dynamic) and hints is None:
+        return None
+    return shape.columns or None
 
 
 def _open_row_type(

@@ -23,9 +23,9 @@ CREATE OR REPLACE FUNCTION cluster_for(t text) RETURNS text LANGUAGE sql
 CREATE OR REPLACE FUNCTION clusters_for(t text) RETURNS SETOF text LANGUAGE sql
     AS 'SELECT unnest(ARRAY[''userdb'', ''userdb''])';
 DO $$ BEGIN
-    CREATE TYPE pair AS (k text, n int8);
+    CREATE TYPE keyed AS (k text, n int8);
 EXCEPTION WHEN duplicate_object THEN NULL; END $$;
-CREATE OR REPLACE FUNCTION pair_hash(p pair) RETURNS int4 LANGUAGE sql
+CREATE OR REPLACE FUNCTION keyed_hash(p keyed) RETURNS int4 LANGUAGE sql
     AS 'SELECT length(p.k)';
 CREATE TABLE IF NOT EXISTS places (connstr text);
 CREATE OR REPLACE FUNCTION where_is(t text) RETURNS SETOF text LANGUAGE sql
@@ -87,12 +87,12 @@ def test_split_asks_once_for_all_elements(driver: Driver) -> None:
 def test_split_arrays_of_composites(driver: Driver, pg: Pg) -> None:
     """An element is one value, however many columns it has."""
     for part in range(4):
-        pg.execute(f"part{part:02}", "DROP TYPE IF EXISTS pair")
-        pg.execute(f"part{part:02}", "CREATE TYPE pair AS (k text, n int8)")
+        pg.execute(f"part{part:02}", "DROP TYPE IF EXISTS keyed CASCADE")
+        pg.execute(f"part{part:02}", "CREATE TYPE keyed AS (k text, n int8)")
     function = driver.define(
-        "CREATE FUNCTION f(a pair[], b int4[], OUT place text, OUT n int8, OUT v int4) "
+        "CREATE FUNCTION f(a keyed[], b int4[], OUT place text, OUT n int8, OUT v int4) "
         "RETURNS SETOF record LANGUAGE plproxy AS "
-        "$$ CLUSTER 'userdb'; SPLIT a, b; RUN ON pair_hash(a); "
+        "$$ CLUSTER 'userdb'; SPLIT a, b; RUN ON keyed_hash(a); "
         "SELECT right(current_database()::text, 2) AS place, n, v"
         " FROM unnest($1, $2) AS u(k, n, v); $$"
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import pytest
 from psycopg.types.composite import CompositeInfo, register_composite
 
-from plproxy_py import SignatureError
+from plproxy_py import Router, SignatureError
 from tests.fix_router import Driver
 from tests.fix_server import Pg
 
@@ -98,3 +98,22 @@ def test_enums_and_domains_go_as_text(userdb: Driver) -> None:
     feel = define(userdb, "feel(m mood, n positive) RETURNS mood")
     assert feel("sad", 3) == "sad"
     assert feel(None, 3) is None
+
+
+@dataclass
+class Listed:
+    id: Annotated[int, "int4"]
+    name: str | None
+
+
+def test_a_face_lists_the_columns_of_a_dynamic_record(databases4: list[str]) -> None:
+    with Router({"userdb": databases4}) as router:
+        router.define(
+            "CREATE FUNCTION dynamic(q text) RETURNS SETOF record LANGUAGE plproxy "
+            "AS $$ CLUSTER 'userdb'; RUN ON 1; $$"
+        )
+
+        @router.proxy
+        def dynamic(q: str) -> list[Listed]: ...
+
+        assert dynamic("SELECT 1, 'x'::text") == [Listed(1, "x")]

@@ -177,3 +177,26 @@ def test_hints_that_do_not_fit_are_refused_by_name(
         exec(hint, namespace)
         with pytest.raises(SignatureError, match=rf"f\(2\): .*{problem}"):
             router.proxy(namespace["f"])
+
+
+def test_pools_stay_as_long_as_anybody_needs_them(
+    make_router: Callable[..., Driver], databases4: list[str]
+) -> None:
+    """A map that goes must not take the home's pool along, nor another cluster's."""
+    home, other = databases4[:2]
+    driver = make_router({"c": [home], "d": [other], "e": [other]}, home=home)
+    pid = "SELECT pg_backend_pid() AS pid"
+    before = driver.execute("d", pid)
+    driver.define(
+        "CREATE FUNCTION at_home(n int4) RETURNS int4 LANGUAGE plproxy AS "
+        "$$ CLUSTER 'd'; RUN ON abs(n); SELECT pg_backend_pid(); $$"
+    )
+    assert driver.run(driver.router.call("at_home", 1)) == before[0][0].pid
+    driver.router.configure({"d": [other]})
+    pools = driver.router._pools._pools
+    assert sorted(pool.users for pool in pools.values()) == [1, 1]
+    assert driver.execute("d", pid) == before
+    assert driver.run(driver.router.call("at_home", 1)) == before[0][0].pid
+    assert [len(pool.idle) for pool in pools.values()] == [1, 1]
+    driver.router.configure({"d": [home]})
+    assert [pool.users for pool in pools.values()] == [2]
