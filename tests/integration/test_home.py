@@ -91,7 +91,8 @@ def test_split_arrays_of_composites(driver: Driver, pg: Pg) -> None:
         pg.execute(f"part{part:02}", "CREATE TYPE keyed AS (k text, n int8)")
     function = driver.define(
         "CREATE FUNCTION f(a keyed[], b int4[], "
-        "OUT place text, OUT n int8, OUT v int4) RETURNS SETOF record LANGUAGE plproxy AS "
+        "OUT place text, OUT n int8, OUT v int4) "
+        "RETURNS SETOF record LANGUAGE plproxy AS "
         "$$ CLUSTER 'userdb'; SPLIT a, b; RUN ON keyed_hash(a); "
         "SELECT right(current_database()::text, 2) AS place, n, v"
         " FROM unnest($1, $2) AS u(k, n, v); $$"

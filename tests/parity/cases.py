@@ -17,7 +17,7 @@ import pytest
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-DIFFERENCES = HERE / "DIFFERENCES.md"
+DIFFERENCES = HERE.parents[1] / "docs" / "differences.md"
 COUNT = 154
 
 _BEGIN, _END = "<!-- cases -->\n", "<!-- end -->\n"
@@ -71,7 +71,7 @@ def written_table() -> str:
 def headings() -> set[str]:
     """Return the headings of the differences."""
     text = DIFFERENCES.read_text(encoding="utf-8")
-    return set(re.findall(r"^## (.*)$", text, re.MULTILINE))
+    return set(re.findall(r"^### (.*)$", text, re.MULTILINE))
 
 
 def main() -> None:
