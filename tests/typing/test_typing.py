@@ -23,7 +23,11 @@ import pytest
 from tests.snippets import ROOT, python_module
 
 MARK = "# expect-error"
-DOCUMENTS = {"readme.py": "README.md", "quickstart.py": "docs/quickstart.md"}
+DOCUMENTS = {
+    "readme.py": "README.md",
+    "quickstart.py": "docs/quickstart.md",
+    "from_plproxy.py": "docs/from-plproxy.md",
+}
 
 Lines = set[tuple[str, int]]
 
