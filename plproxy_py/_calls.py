@@ -27,7 +27,13 @@ from plproxy_py._waiting import (
     wait_many,
     wait_many_async,
 )
-from plproxy_py.errors import ConnectionLost, Error, Outcome, QueryTimeout
+from plproxy_py.errors import (
+    ConnectionLost,
+    Error,
+    Outcome,
+    QueryTimeout,
+    RouterClosed,
+)
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -239,8 +245,14 @@ class Conversations:
 
     def _cancel(self, connector: Connector) -> None:
         for index, link in enumerate(self.links):
-            if not self.ended[index] and index not in self.cancels:
+            if self.ended[index] or index in self.cancels:
+                continue
+            try:
                 self.cancels[index] = connector.cancel(link)
+            except RouterClosed as error:
+                # Nobody is left to ask: the connection is closed, its end unknown.
+                self.cancels[index] = futures.Future()
+                self.cancels[index].set_exception(error)
 
     def _stop(self, stepper: Stepper[Any], connector: Connector) -> Steps[None]:
         """Cancel what is still running, and give it a moment to say how it ended."""

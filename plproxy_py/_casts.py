@@ -25,11 +25,13 @@ Cast = Callable[[Any], Any]
 class Computed:
     """A compiled expression: its SQL type, None where only Python knows it.
 
-    ``value``: normal forms of the arguments → a value, None for NULL.
+    ``value``: normal forms of the arguments → a value, None for NULL. ``doubtful``: it
+    calls what not every server has, so that the name may mean somebody's own function.
     """
 
     type: str | None
     value: Callable[[Sequence[Any]], Any]
+    doubtful: bool = False
 
 
 def same(value: Any) -> Any:

@@ -30,11 +30,11 @@ FILE_TTL = 1.0
 class Clusters(Protocol):
     """Clusters by name, from one source."""
 
-    def refresh(self) -> Steps[None]:
+    def refresh(self, deadline: float) -> Steps[None]:
         """Look for a new map, if it is time. Never raises for a bad new map."""
 
-    def get(self, name: str) -> Steps[Wired]:
-        """Return a cluster. Raise `NoSuchCluster`."""
+    def get(self, name: str, deadline: float) -> Steps[Wired]:
+        """Return a cluster. Raise `NoSuchCluster`, or `QueryTimeout`."""
 
     def configs(self) -> Mapping[str, ClusterConfig]:
         """Return what is known without asking anybody."""
@@ -65,7 +65,7 @@ class ClusterMap:
             before = self.wired
             self.wired = {
                 name: before[name]
-                if name in before and before[name].config == config
+                if name in before and _is_same(before[name].config, config)
                 else self._pools.wire(config)
                 for name, config in configs.items()
             }
@@ -81,6 +81,14 @@ class ClusterMap:
         with self._lock:
             others = {name: wired.config for name, wired in self.wired.items()}
             self.swap({**others, config.name: config})
+
+
+def _is_same(before: ClusterConfig, after: ClusterConfig) -> bool:
+    """Tell whether nothing changed, passwords included, which targets leave out."""
+    return before == after and all(
+        was.target.secrets == now.target.secrets
+        for was, now in zip(before.partitions, after.partitions, strict=True)
+    )
 
 
 def _log_moves(before: Wired, after: Wired) -> None:
@@ -107,10 +115,10 @@ class FixedClusters:
         self.map = map
         map.swap(configs)
 
-    def refresh(self) -> Steps[None]:
+    def refresh(self, deadline: float) -> Steps[None]:
         yield from ()
 
-    def get(self, name: str) -> Steps[Wired]:
+    def get(self, name: str, deadline: float) -> Steps[Wired]:
         yield from ()
         return self.map.get(name)
 
@@ -167,7 +175,7 @@ class FileClusters(FixedClusters):
                 stamps.append(None)
         return stamps
 
-    def refresh(self) -> Steps[None]:
+    def refresh(self, deadline: float) -> Steps[None]:
         yield from ()
         now = self._clock()
         if now - self._checked < FILE_TTL or not self._checking.acquire(blocking=False):

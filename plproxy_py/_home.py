@@ -14,6 +14,7 @@ from plproxy_py._calls import Steps, run_async
 from plproxy_py._exchange import Exchange, Statement
 from plproxy_py._links import Connector
 from plproxy_py._pools import Wired
+from plproxy_py._waiting import INFINITE
 from plproxy_py.errors import ConfigError, Error, PartitionError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.signature import Columns
@@ -32,15 +33,19 @@ class Home:
         self.wired = wired
         self._exchange = exchange
 
-    def ask(self, question: Question[T]) -> Steps[T]:
-        """Ask a question, and those that its answer leads to."""
+    def ask(self, question: Question[T], deadline: float = INFINITE) -> Steps[T]:
+        """Ask a question, and those that its answer leads to.
+
+        Raise `QueryTimeout` if ``deadline`` (monotonic seconds) passes, `ConfigError`
+        if the database can't be asked.
+        """
         step: Question[T] | T = question
         while isinstance(step, Question):
             statement = Statement(
                 "configuration",
                 step.sql,
                 [step.params],
-                time.monotonic() + ASK_TIMEOUT,
+                min(deadline, time.monotonic() + ASK_TIMEOUT),
             )
             try:
                 rows = yield from self._exchange.rows(self.wired, (0,), statement, None)
@@ -48,6 +53,8 @@ class Home:
                 # Nothing of the caller's went anywhere.
                 error.partition, error.sent, error.outcomes = None, False, {}
                 error.function = None  # whoever is told adds who asked
+                if time.monotonic() >= deadline:
+                    raise
                 if isinstance(error, PartitionError):
                     raise ConfigError(f"the home database: {error}") from error
                 raise
@@ -76,13 +83,15 @@ class RowTypes:
         self._due: dict[str, float] = {}
         self._described: dict[str, tuple[ProxyFunction, Columns, ProxyFunction]] = {}
 
-    def described(self, function: ProxyFunction) -> Steps[ProxyFunction]:
+    def described(
+        self, function: ProxyFunction, deadline: float
+    ) -> Steps[ProxyFunction]:
         """Return the function with the columns of its row type, if it has one."""
         name = function.row_type
         if name is None:
             return function
         if name not in self._known or self._ttl == 0:
-            yield from self._look(name)
+            yield from self._look(name, deadline)
         elif time.monotonic() >= self._due[name]:
             self._due[name] = time.monotonic() + self._ttl
             self._connector.submit(run_async(self._look(name)))
@@ -96,9 +105,10 @@ class RowTypes:
             self._described[key] = found
         return found[2]
 
-    def _look(self, name: str) -> Steps[None]:
+    def _look(self, name: str, deadline: float = INFINITE) -> Steps[None]:
+        question = row_type_question(name)
         try:
-            self._known[name] = yield from self._home.ask(row_type_question(name))
+            self._known[name] = yield from self._home.ask(question, deadline)
         except Error:
             # With the database down, what was last seen goes on.
             if name not in self._known:

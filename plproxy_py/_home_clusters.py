@@ -23,6 +23,7 @@ from plproxy_py._clusters import ClusterMap
 from plproxy_py._home import Home
 from plproxy_py._links import Connector
 from plproxy_py._pools import Wired
+from plproxy_py._waiting import INFINITE
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import (
     DeclarationError,
@@ -76,22 +77,22 @@ class HomeClusters:
         self._asking = False
         self._due = 0.0
 
-    def get(self, name: str) -> Steps[Wired]:
+    def get(self, name: str, deadline: float) -> Steps[Wired]:
         """Return a cluster; load it if nobody has yet. Raise what its source says."""
         known = self._known.get(name)
-        if known is None:
-            yield from self._load(name)
+        if known is None or name not in self._map.wired:
+            yield from self._load(name, deadline)
         elif self._ttl == 0:
-            yield from self._check(name, known)
+            yield from self._check(name, known, deadline)
         elif known.error is not None and _refused(known.error):
             raise _again(known.error)
         return self._map.get(name)
 
-    def refresh(self) -> Steps[None]:
+    def refresh(self, deadline: float) -> Steps[None]:
         """Start the background's round of questions, if it is due."""
         if self._ttl == 0:
             if self._reflection is not None:
-                yield from self._check_functions(self._reflection)
+                yield from self._check_functions(self._reflection, deadline)
             return
         if self._clock() < self._due:
             return
@@ -122,8 +123,8 @@ class HomeClusters:
         except Error as error:
             known.error = error
 
-    def _load(self, name: str) -> Steps[None]:
-        loaded = yield from self._home.ask(cluster_question(name))
+    def _load(self, name: str, deadline: float) -> Steps[None]:
+        loaded = yield from self._home.ask(cluster_question(name), deadline)
         if loaded.ignored:
             logger.info(
                 "cluster %s: without effect here: %s", name, ", ".join(loaded.ignored)
@@ -132,16 +133,18 @@ class HomeClusters:
         self._known[name] = _Known(loaded, self._clock())
         self._due = self._due or self._clock() + self._ttl
 
-    def _check(self, name: str, known: _Known) -> Steps[None]:
+    def _check(
+        self, name: str, known: _Known, deadline: float = INFINITE
+    ) -> Steps[None]:
         """Look whether a cluster is still the same, load it anew if not.
 
         Raise only for a right that is gone or a cluster that was dropped: for all else
         the map in force goes on serving.
         """
         try:
-            same = yield from self._home.ask(known.loaded.check)
+            same = yield from self._home.ask(known.loaded.check, deadline)
             if not same:
-                yield from self._load(name)
+                yield from self._load(name, deadline)
             else:
                 known.seen, known.error = self._clock(), None
         except RouterClosed:
@@ -181,9 +184,11 @@ class HomeClusters:
         self._due = self._due or self._clock() + self._ttl
         return entries
 
-    def _check_functions(self, reflection: Reflection) -> Steps[None]:
+    def _check_functions(
+        self, reflection: Reflection, deadline: float = INFINITE
+    ) -> Steps[None]:
         try:
-            same = yield from self._home.ask(reflection.check)
+            same = yield from self._home.ask(reflection.check, deadline)
             if not same:
                 yield from self.reflect()
             self._functions_error = None

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -43,11 +43,19 @@ _SESSION = {
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a connection is opened with. Equal sessions share a pool."""
+    """What a connection is opened with. Equal sessions share a pool.
+
+    ``secrets`` count here, other than in targets: whoever brings another password must
+    not ride on a connection that was opened with the right one.
+    """
 
     target: Target
     timezone: str | None
     pooler: bool
+    secrets: tuple[tuple[str, str], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "secrets", self.target.secrets)
 
 
 class Link:
@@ -98,7 +106,13 @@ class Link:
         """Whether the last conversation ended and no transaction is open."""
         return self.pgconn.transaction_status == pq.TransactionStatus.IDLE
 
+    @property
+    def server_encoding(self) -> str:
+        """The encoding of the database, as PostgreSQL names it."""
+        return (self.pgconn.parameter_status(b"server_encoding") or b"").decode()
+
     def close(self) -> None:
+        """Close the connection; what its server was doing goes on until it notices."""
         self.pgconn.finish()
 
 
@@ -147,7 +161,9 @@ class Connector:
             loop, thread = self._loop, self._thread
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+            # A router that is forgotten may be collected on any thread.
+            if thread is not threading.current_thread():
+                thread.join()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the background thread. Raise `RouterClosed`."""
@@ -215,7 +231,8 @@ class Connector:
             return await psycopg.AsyncConnection.connect(
                 target.conninfo(**options), autocommit=True
             )
-        except (psycopg.Error, OSError) as error:
+        # A host name that IDNA can't encode is a UnicodeError.
+        except (psycopg.Error, OSError, UnicodeError) as error:
             raise ConnectError(
                 f"[{target.label}] {target.scrub(str(error)).strip()}",
                 sqlstate=getattr(error, "sqlstate", None),

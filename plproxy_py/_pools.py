@@ -33,12 +33,13 @@ from plproxy_py.errors import (
 class Pool(_leases.Slots[Link]):
     """The connections to one target, under one session profile."""
 
-    __slots__ = ("session", "users")
+    __slots__ = ("encoding", "session", "users")
 
     def __init__(self, session: Session, size: int) -> None:
         super().__init__(size)
         self.session = session
         self.users = 0  # partitions that are wired to it
+        self.encoding: str | None = None  # the database's own, once it was seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,12 @@ class Pools:
     ) -> Steps[None]:
         """Look at the leased links, replace what is not good, open what is missing."""
         now = time.monotonic()
+        if now >= deadline:
+            error = QueryTimeout(
+                "the time was up before anything was sent", phase="checkout"
+            )
+            error.outcomes = _not_sent(partitions, error)
+            raise error
         lifetime = wired.config.connection_lifetime
         opening: dict[int, Future[Link]] = {}
         for index, link in enumerate(lease.connections):
@@ -192,7 +199,8 @@ class Pools:
             yield Arrival(list(opening.values()), deadline)
             for index, future in opening.items():
                 if future.done():
-                    lease.connections[index] = future.result()
+                    link = lease.connections[index] = future.result()
+                    wired.pools[partitions[index]].encoding = link.server_encoding
             for index, future in opening.items():
                 if not future.done():
                     label = wired.config.target(partitions[index]).label

@@ -167,10 +167,10 @@ class RouterBase:
         """
         return {"config": {} if self._clusters is None else self._clusters.stats()}
 
-    def _cluster(self, name: str) -> Steps[Wired]:
+    def _cluster(self, name: str, deadline: float = INFINITE) -> Steps[Wired]:
         if self._clusters is None:
             raise ConfigError("this router has no configuration yet: call configure()")
-        return (yield from self._clusters.get(name))
+        return (yield from self._clusters.get(name, deadline))
 
     # The course of a call
 
@@ -180,11 +180,14 @@ class RouterBase:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Steps[Plan]:
-        yield from self._refresh()
-        function = yield from self._described(find())
+        yield from self._refresh(INFINITE)
+        function = yield from self._described(find(), INFINITE)
         routing = self._routing
         normals = yield from routing.arguments(function, args, kwargs, INFINITE)
-        routed = yield from routing.route(function, normals, self._cluster, INFINITE)
+        started = time.monotonic()
+        routed = yield from routing.route(
+            function, normals, self._cluster, started, None
+        )
         config, tags = routed.wired.config, routed.tags
         return Plan(
             function.label,
@@ -196,12 +199,14 @@ class RouterBase:
             tuple(config.target(partition).redacted for partition in tags.partitions),
         )
 
-    def _refresh(self) -> Steps[None]:
+    def _refresh(self, deadline: float) -> Steps[None]:
         for source in (self._clusters, self._reflected):
             if source is not None:
-                yield from source.refresh()
+                yield from source.refresh(deadline)
 
-    def _described(self, function: ProxyFunction) -> Steps[ProxyFunction]:
+    def _described(
+        self, function: ProxyFunction, deadline: float
+    ) -> Steps[ProxyFunction]:
         """Return the function with its row type's columns, which home may know."""
         home = self._routing.home
         if function.row_type is None or home is None:
@@ -213,7 +218,7 @@ class RouterBase:
                 self._config_ttl,
                 self._catalog.describe,
             )
-        return (yield from self._row_types.described(function))
+        return (yield from self._row_types.described(function, deadline))
 
     def _call(
         self,
@@ -224,27 +229,27 @@ class RouterBase:
     ) -> Steps[Any]:
         """One call of a function, as steps. ``find`` gives it, of the map in force."""
         started = time.monotonic()
-        yield from self._refresh()
-        function = yield from self._described(find())
+        deadline = started + (timeout or INFINITE)
+        yield from self._refresh(deadline)
+        function = find()
+        timeout = timeout or function.timeout
+        deadline = started + (timeout or INFINITE)
+        function = yield from self._described(function, deadline)
         answer = function.answer
         if answer is None:
             raise SignatureError(
                 f"{function.label} returns records: list their columns, returning()",
                 sqlstate="42601",
             )
-        timeout = timeout or function.timeout
-        deadline = started + (timeout or INFINITE)
         normals = yield from self._routing.arguments(function, args, kwargs, deadline)
         if function.strict and None in normals:
             return [] if answer.setof else None
         routed = yield from self._routing.route(
-            function, normals, self._cluster, deadline
+            function, normals, self._cluster, started, timeout
         )
         config = routed.wired.config
-        if timeout is None:
-            deadline = started + (config.query_timeout or INFINITE)
         statement = Statement(
-            function.label, function.query.sql, routed.params, deadline
+            function.label, function.query.sql, routed.params, routed.deadline
         )
         partitions = routed.tags.partitions
         try:
@@ -310,9 +315,10 @@ class RouterBase:
         timeout: float | None,
     ) -> Steps[dict[int, list[Any]]]:
         started = time.monotonic()
-        yield from self._refresh()
+        deadline = started + (timeout or INFINITE)
+        yield from self._refresh(deadline)
         try:
-            wired = yield from self._cluster(cluster)
+            wired = yield from self._cluster(cluster, deadline)
             tags = tag(_run_on(run_on), (), wired.config, self._pick)
             values = [None if param is None else Opaque(param) for param in params]
             sent = _rows.dump_params(values, self.adapters)

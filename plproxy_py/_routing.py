@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,12 +22,13 @@ from plproxy_py import _rows
 from plproxy_py._calls import Conversations, Steps
 from plproxy_py._exchange import Exchange, Statement, results_of
 from plproxy_py._pools import Pools, Wired
+from plproxy_py._waiting import INFINITE
 from plproxy_py.config import Target
 from plproxy_py.errors import ConfigError, Error, RoutingError, placed
 from plproxy_py.function import HomeDefault, Named, ProxyFunction
 from plproxy_py.query import RemoteQuery
 from plproxy_py.sources import private_cluster
-from plproxy_py.tagging import Pick, RunHome, Tags, split_length
+from plproxy_py.tagging import Pick, RunHash, RunHome, RunOn, Tags, split_length
 
 INT_OIDS = {20, 21, 23}
 TEXT_OID = 25
@@ -42,6 +44,7 @@ class Routed:
     wired: Wired
     tags: Tags
     params: Sequence[Sequence[bytes | None]]
+    deadline: float
 
 
 class Routing:
@@ -64,7 +67,8 @@ class Routing:
         self._adapters = adapters
         self._pick = pick
         self._allow_connect = allow_connect
-        self._connects: dict[str, Wired] = {}
+        # By digest: connect strings hold passwords.
+        self._connects: dict[bytes, Wired] = {}
 
     def arguments(
         self,
@@ -92,10 +96,15 @@ class Routing:
         self,
         function: ProxyFunction,
         normals: list[Any],
-        cluster: Callable[[str], Steps[Wired]],
-        deadline: float,
+        cluster: Callable[[str, float], Steps[Wired]],
+        started: float,
+        timeout: float | None,
     ) -> Steps[Routed]:
-        """Return where the call goes. Raise before anything is sent."""
+        """Return where the call goes. Raise before anything is sent.
+
+        ``timeout`` None: the cluster's query_timeout holds, as soon as it is known.
+        """
+        deadline = started + (timeout or INFINITE)
         try:
             if function.connect is not None:
                 connstr = yield from self._named(
@@ -106,14 +115,17 @@ class Routing:
                 name = yield from self._named(
                     "CLUSTER", function, function.cluster, normals, deadline
                 )
-                wired = yield from cluster(name)
+                wired = yield from cluster(name, deadline)
+            if timeout is None:
+                deadline = started + (wired.config.query_timeout or INFINITE)
             function.place(normals, wired.config.timezone)
-            hashes = None
-            if isinstance(function.run_on, RunHome):
-                hashes = yield from self._hashes(
-                    function, function.run_on, normals, deadline
+            from_home = None
+            if (asked := self._asked_at_home(function.run_on)) is not None:
+                from_home = (
+                    asked,
+                    (yield from self._hashes(function, asked, normals, deadline)),
                 )
-            tags = function.tag(normals, wired.config, self._pick, hashes)
+            tags = function.tag(normals, wired.config, self._pick, from_home)
         except Error as error:
             raise placed(error, function.label) from None
         if tags.arguments is None:
@@ -123,15 +135,26 @@ class Routing:
             params = [
                 self._dump(function, function.params(own)) for own in tags.arguments
             ]
-        return Routed(wired, tags, params)
+        return Routed(wired, tags, params, deadline)
+
+    def _asked_at_home(self, run_on: RunOn) -> RunHome | None:
+        """Return the question for the home database, if the hash must come from it.
+
+        A hash that is known here comes from home nevertheless if home may have a
+        function of its own by that name, or hashes text in another encoding.
+        """
+        if not isinstance(run_on, RunHash) or self.home is None:
+            return run_on if isinstance(run_on, RunHome) else None
+        is_foreign = self.home.pools[0].encoding not in (None, "UTF8")
+        return run_on.at_home if run_on.doubtful or is_foreign else None
 
     def _dump(
         self, function: ProxyFunction, params: Sequence[Any]
     ) -> Sequence[bytes | None]:
         try:
             return _rows.dump_params(params, self._adapters)
-        except TypeError as error:
-            raise TypeError(f"{function.label}: {error}") from None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{function.label}: {error}") from None
 
     def _named(
         self,
@@ -157,14 +180,15 @@ class Routing:
         return value
 
     def _connect(self, connstr: str, named: Named) -> Wired:
-        wired = self._connects.get(connstr)
+        key = hashlib.sha256(connstr.encode(errors="replace")).digest()
+        wired = self._connects.get(key)
         config = wired.config if wired else private_cluster(connstr, user=self._user())
         if not isinstance(named, str):
             self._check_allowed(config.target(0))
         if wired is None:
             wired = self._pools.wire(config)
-        self._connects.pop(connstr, None)
-        self._connects[connstr] = wired  # the latest stands last
+        self._connects.pop(key, None)
+        self._connects[key] = wired  # the latest stands last
         if len(self._connects) > MOST_CONNECTS:
             oldest = self._connects.pop(next(iter(self._connects)))
             self._pools.unwire(oldest)
@@ -182,6 +206,11 @@ class Routing:
         parameters = dict(target.parameters)
         given = parameters.get("hostaddr") or parameters.get("host", "")
         patterns = self._allow_connect or ()
+        if "service" in parameters or "servicefile" in parameters:
+            raise ConfigError(
+                "CONNECT from data may not name a service, which could lead anywhere",
+                sqlstate="42501",
+            )
         for host in given.split(","):
             if not any(fnmatch.fnmatchcase(host, pattern) for pattern in patterns):
                 raise ConfigError(

@@ -1,18 +1,21 @@
 """A result of libpq's → rows, through psycopg's adapters.
 
-Values are loaded by their declared type where that is one of PostgreSQL's own, so that
-a text '12' for a declared int4 becomes 12, and by the type that came otherwise.
+A column of the declared type goes through psycopg's loader. One of another type, which
+an explicit SELECT may bring, is read from its text as the declared type's input
+function would: '12' for a declared int4 becomes 12, and '1_2' is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 
+from plproxy_py import values
 from plproxy_py._links import Link
+from plproxy_py._scalars import OutOfRange
 from plproxy_py.errors import ColumnMismatch, ResultError
 from plproxy_py.function import Opaque
 from plproxy_py.pgtypes import PgType
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 TEXT = psycopg.pq.Format.TEXT
+TEXT_OID = 25
+
+Reader = Callable[[Any], Any]
 
 
 class _Dumping:
@@ -35,7 +41,10 @@ class _Dumping:
 def dump_params(
     params: Sequence[bytes | Opaque | None], adapters: AdaptersMap
 ) -> list[bytes | None]:
-    """Return the parameters as text. Raise TypeError where no adapter knows a value."""
+    """Return the parameters as text.
+
+    Raise TypeError where no adapter knows a value, ValueError where it can't be sent.
+    """
     transformer = Transformer(_Dumping(adapters))
     dumped: list[bytes | None] = []
     for param in params:
@@ -48,6 +57,12 @@ def dump_params(
                 raise TypeError(
                     f"no adapter knows {type(value).__name__}; register one in "
                     "router.adapters, or pass the text that PostgreSQL reads"
+                ) from None
+            except (psycopg.Error, UnicodeError):
+                # Their texts quote the value.
+                raise ValueError(
+                    f"a value of type {type(value).__name__} that can't be sent: NUL, "
+                    "a lone surrogate, or items that don't go together"
                 ) from None
             dumped.append(None if data is None else bytes(data))
         else:
@@ -77,36 +92,71 @@ def load_rows(link: Link, result: PGresult, answer: Answer | None) -> list[Any]:
     positions = answer.positions(names)
     transformer = Transformer(link)
     transformer.set_pgresult(result, set_loaders=False)
-    types = _loader_types(result, answer.types, positions, link.adapters)
-    transformer.set_loader_types(types, TEXT)
+    oids, readers = _readers(result, answer.types, positions, link.adapters)
+    transformer.set_loader_types(oids, TEXT)
     make_row = answer.make_row
     try:
-        if positions is None:
+        if positions is None and not readers:
             return transformer.load_rows(0, count, make_row)
-        rows = transformer.load_rows(0, count, tuple)
+        rows: list[Sequence[Any]] = transformer.load_rows(0, count, tuple)
     except (psycopg.Error, ValueError, ArithmeticError) as error:
-        if types != [result.ftype(column) for column in range(result.nfields)]:
-            # Another type came than was declared, and not a text of that.
-            raise ResultError(
-                f"a value that is none of its declared type: {error}", sqlstate="22P02"
-            ) from None
         raise ResultError(
             f"a value that Python can't hold: {error}; an adapter registered in "
             "router.adapters can"
         ) from None
+    if readers:
+        rows = [_read(row, readers) for row in rows]
+    if positions is None:
+        return [make_row(row) for row in rows]
     return [make_row([row[position] for position in positions]) for row in rows]
 
 
-def _loader_types(
+def _readers(
     result: PGresult,
     types: Sequence[PgType],
     positions: Sequence[int] | None,
     adapters: AdaptersMap,
-) -> list[int]:
+) -> tuple[list[int], dict[int, Reader]]:
+    """Return each column's type to load it by, and readers by position.
+
+    A reader is for a column of another type than declared. PL/Proxy gives the text
+    that came to the declared type's input function; a codec reads it as strictly.
+    Raise `ColumnMismatch` where only a server could.
+    """
     oids = [result.ftype(column) for column in range(result.nfields)]
+    readers: dict[int, Reader] = {}
     for place, type in enumerate(types):
+        column = place if positions is None else positions[place]
         info = adapters.types.get(type.name.strip('"'))
-        if info is not None:
-            column = place if positions is None else positions[place]
-            oids[column] = info.array_oid if type.is_array else info.oid
-    return oids
+        declared = info and (info.array_oid if type.is_array else info.oid)
+        if not declared or oids[column] == declared or type.name == "void":
+            continue
+        codec = values.codec(type)
+        if type.name in ("json", "jsonb"):
+            oids[column] = declared
+        elif codec is None or type.name == "interval":
+            came = adapters.types.get(oids[column])
+            raise ColumnMismatch(
+                f"{type.cast} is declared and {came.name if came else 'another type'} "
+                "came, which only a server can turn into it: cast it in the SELECT"
+            )
+        else:
+            readers[column] = codec.normal
+            if not type.is_array:
+                oids[column] = TEXT_OID
+    return oids, readers
+
+
+def _read(row: Sequence[Any], readers: Mapping[int, Reader]) -> list[Any]:
+    loaded = list(row)
+    for column, read in readers.items():
+        if loaded[column] is not None:
+            try:
+                loaded[column] = read(loaded[column])
+            except (TypeError, ValueError) as error:
+                sqlstate = "22003" if isinstance(error, OutOfRange) else "22P02"
+                raise ResultError(
+                    f"a value that is none of its declared type: {error}",
+                    sqlstate=sqlstate,
+                ) from None
+    return loaded

@@ -20,6 +20,10 @@ from typing import Any
 from uuid import UUID
 
 
+class OutOfRange(ValueError):
+    """A number or a moment that the type can't hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Codec:
     """``normal``: a value, never None, to its normal form; ``text``: that to text."""
@@ -92,7 +96,7 @@ def _integer(low: int, high: int, name: str) -> Callable[[object], int]:
             except TypeError:
                 raise refusal("int", value) from None
         if not low <= number <= high:
-            raise ValueError(f"out of range for type {name}")
+            raise OutOfRange(f"out of range for type {name}")
         return number
 
     return normal
@@ -115,7 +119,7 @@ def _number(value: object, expected: str) -> Decimal:
         try:
             return Decimal(stripped, _TRAPPING)
         except InvalidOperation:
-            raise ValueError("out of range for any numeric type") from None
+            raise OutOfRange("out of range for any numeric type") from None
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise refusal(expected, value)
     return Decimal(float.__repr__(value) if isinstance(value, float) else value)
@@ -143,7 +147,7 @@ def _float4(value: object) -> float:
 def _check_kept(number: Decimal | float, narrowed: float, name: str) -> None:
     # The server refuses what would become zero or infinity, and so do we.
     if (narrowed == 0 or math.isinf(narrowed)) and number != narrowed:
-        raise ValueError(f"out of range for type {name}")
+        raise OutOfRange(f"out of range for type {name}")
 
 
 def _float_text(value: float) -> str:
@@ -163,7 +167,7 @@ def _numeric(value: object) -> Decimal:
     # numeric.c: 131072 digits before the decimal point, 16383 after it.
     exponent = int(number.as_tuple().exponent)
     if number and not (exponent >= -16383 and number.adjusted() < 131072):
-        raise ValueError("out of range for type numeric")
+        raise OutOfRange("out of range for type numeric")
     return number if -16383 <= exponent < 131072 else Decimal(0)
 
 
@@ -231,7 +235,7 @@ def utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError:
-        raise ValueError("out of range for a datetime in UTC") from None
+        raise OutOfRange("out of range for a datetime in UTC") from None
 
 
 _WIDEST_OFFSET = timedelta(hours=16)

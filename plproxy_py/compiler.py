@@ -246,7 +246,10 @@ class _Expressions:
             return self._run_home(run_on, setof)
         if computed.type not in (None, *INTEGERS):
             raise SignatureError(_no_hash(computed.type), line=run_on.line)
-        return RunHash(computed.value, setof)
+        if computed.type is None:
+            return RunHash(computed.value, setof)
+        at_home = self._run_home(run_on, setof)
+        return RunHash(computed.value, setof, at_home, computed.doubtful)
 
     def _argument(self, argument: ArgumentValue, setof: bool) -> RunOn:
         index = argument.index
@@ -255,7 +258,7 @@ class _Expressions:
             raise SignatureError(_no_hash(type.cast), line=argument.line)
         return RunHash(lambda normals: normals[index], setof)
 
-    def _run_home(self, run_on: Expression, setof: bool) -> RunOn:
+    def _run_home(self, run_on: Expression, setof: bool) -> RunHome:
         prefix = "SELECT * FROM " if _is_call(run_on) else "SELECT "
         split_query = None
         if self.split:
@@ -281,7 +284,7 @@ class _Expressions:
         try:
             computed = compile_expression(value, self.types, self.registered)
         except UnsupportedError as error:
-            self.needs_home = error
+            self.needs_home = _untold(value) if keyword == "CONNECT" else error
             is_from = keyword == "CONNECT" and _is_call(value)
             prefix = "SELECT * FROM " if is_from else "SELECT "
             return home_query(prefix, value, self.types)
@@ -290,6 +293,15 @@ class _Expressions:
                 f"{keyword} takes a text, not {computed.type}", line=value.line
             )
         return computed.value
+
+
+def _untold(connect: Expression) -> UnsupportedError:
+    """Return the error for CONNECT, without its expression: it may hold a password."""
+    return UnsupportedError(
+        "CONNECT's expression can't be computed here; register a Python function of "
+        "that name (hashes=), or name the database that has it (home=)",
+        line=connect.line,
+    )
 
 
 def _applied(

@@ -19,10 +19,12 @@ from plproxy_py._calls import run, run_async
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._router_base import RouterBase
 from plproxy_py.compiler import compile_error, compile_function, returning
+from plproxy_py.config import nearest
 from plproxy_py.errors import (
     DeclarationError,
     RoutingError,
     SignatureError,
+    UnsupportedError,
     placed,
 )
 from plproxy_py.function import Plan, ProxyFunction
@@ -107,6 +109,39 @@ class Declaration:
                 raise TypeError(f"{keyword} is a text, not {type(value).__name__}")
 
 
+LATER = (
+    "settle need first order_by limit offset combine group_by retry idempotent"
+    " sensitive"
+).split()
+
+
+def declaration(signature: str | None, keywords: Mapping[str, Any]) -> Declaration:
+    """Return what was given to ``proxy``.
+
+    Raise `UnsupportedError` for a keyword that can't be executed yet, TypeError for
+    one that is none, and for a value of the wrong type.
+    """
+    known = [field.name for field in dataclasses.fields(Declaration)]
+    for name in keywords:
+        if name in LATER:
+            raise UnsupportedError(f"{name}= can't be executed yet")
+        if name not in known:
+            hint = nearest(name, known)
+            raise TypeError(f"proxy() has no keyword {name!r}{hint}")
+    check_timeout(keywords.get("timeout"))
+    return Declaration(signature, **keywords)
+
+
+def check_timeout(timeout: object) -> None:
+    """Raise TypeError or ValueError for what is no number of seconds above 0."""
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+    if not timeout > 0:
+        raise ValueError("timeout is above 0 seconds; leave it out for none")
+
+
 def bind_call(
     router: RouterBase,
     entry: Entry,
@@ -121,6 +156,7 @@ def bind_call(
         return run(router._plan(entry.current, args, kwargs))
 
     def with_options(*, timeout: float | None = None) -> Any:
+        check_timeout(timeout)
         return bind_call(router, entry, timeout)
 
     def with_columns(columns: str, /) -> Any:
@@ -148,6 +184,7 @@ def bind_async_call(
         return await run_async(router._plan(entry.current, args, kwargs))
 
     def with_options(*, timeout: float | None = None) -> Any:
+        check_timeout(timeout)
         return bind_async_call(router, entry, timeout)
 
     def with_columns(columns: str, /) -> Any:

@@ -12,6 +12,7 @@ An expression is compiled once, to a closure over the arguments' normal forms.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import ascii_lowercase, ascii_uppercase
@@ -84,6 +85,7 @@ class _Compiler:
         self.text = expression.sql(lambda index: f"${index + 1}")
         self.types = types
         self.registered = registered
+        self.doubtful = False
         self.tokens = list(self._scan(expression.parts))
         if len(self.tokens) > MOST_TOKENS:
             raise self._unsupported("it is too long")
@@ -93,7 +95,7 @@ class _Compiler:
         computed = self._and()
         if self.next != len(self.tokens):
             raise self._unsupported()
-        return computed
+        return dataclasses.replace(computed, doubtful=self.doubtful)
 
     def _unsupported(self, reason: str = "") -> UnsupportedError:
         shown = shorten(self.text.strip())
@@ -213,6 +215,9 @@ class _Compiler:
         for candidate in known:
             casts = implicit_casts(candidate, types)
             if casts is not None:
+                self.doubtful |= not schema and (
+                    candidate.since > 0 or bare in _SCHEMAS
+                )
                 return Computed(
                     candidate.returns, strict(candidate.call, casts, arguments)
                 )

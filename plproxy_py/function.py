@@ -18,7 +18,7 @@ from plproxy_py.language.body import Body
 from plproxy_py.query import RemoteQuery
 from plproxy_py.result import Answer
 from plproxy_py.signature import Columns, Signature
-from plproxy_py.tagging import Cluster, Pick, RunOn, Tags, tag, tag_split
+from plproxy_py.tagging import Cluster, Pick, RunHome, RunOn, Tags, tag, tag_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,11 @@ class ProxyFunction:
     answer: Answer | None
     run_on: RunOn
     cluster: Named
-    connect: Named
+    connect: Named = field(repr=False)
     split: tuple[int, ...] | None
     names: tuple[str | None, ...]
     defaults: Mapping[int, Any]
-    body: Body
+    body: Body = field(repr=False)
     columns: Columns = ()
     row_type: str | None = None
     strict: bool = False
@@ -162,12 +162,16 @@ class ProxyFunction:
         normals: Sequence[Any],
         cluster: Cluster,
         pick: Pick,
-        from_home: Any = None,
+        from_home: tuple[RunHome, Any] | None = None,
     ) -> Tags:
-        """Return the tagged partitions. Raise `RoutingError`."""
+        """Return the tagged partitions. Raise `RoutingError`.
+
+        ``from_home``: what was asked of the home database, and its answer.
+        """
+        run_on, hashes = from_home or (self.run_on, None)
         if self.split:
-            return tag_split(self.run_on, normals, self.split, cluster, pick, from_home)
-        return tag(self.run_on, normals, cluster, pick, from_home)
+            return tag_split(run_on, normals, self.split, cluster, pick, hashes)
+        return tag(run_on, normals, cluster, pick, hashes)
 
     def place(self, normals: list[Any], timezone: str | None) -> None:
         """Place naive datetimes for timestamptz in ``timezone``.

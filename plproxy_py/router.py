@@ -14,10 +14,10 @@ from plproxy_py._router_base import RouterBase
 from plproxy_py.decorators import (
     ClusterText,
     ConnectText,
-    Declaration,
     ProxyCall,
     RunOnText,
     bind_call,
+    declaration,
     declare,
 )
 from plproxy_py.result import Row
@@ -66,7 +66,7 @@ class Router(RouterBase):
         if callable(signature):
             entry = declare(self._catalog, signature, None, namespace, is_async=False)
             return bind_call(self, entry)
-        given = Declaration(signature, **keywords)
+        given = declaration(signature, keywords)
 
         def decorate(python: Callable[P, R]) -> ProxyCall[P, R]:
             entry = declare(self._catalog, python, given, namespace, is_async=False)

@@ -15,9 +15,9 @@ from plproxy_py.decorators import (
     AsyncProxyCall,
     ClusterText,
     ConnectText,
-    Declaration,
     RunOnText,
     bind_async_call,
+    declaration,
     declare,
 )
 from plproxy_py.result import Row
@@ -69,7 +69,7 @@ class AsyncRouter(RouterBase):
         if callable(signature):
             entry = declare(self._catalog, signature, None, namespace, is_async=True)
             return bind_async_call(self, entry)
-        given = Declaration(signature, **keywords)
+        given = declaration(signature, keywords)
 
         def decorate(
             python: Callable[P, Coroutine[Any, Any, R]],

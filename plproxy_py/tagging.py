@@ -31,20 +31,26 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RunHash:
-    """``hash``: normal forms of the arguments → a hash, or several for SETOF."""
-
-    hash: Callable[[Sequence[Any]], Any]
-    setof: bool
-
-
-@dataclass(frozen=True, slots=True)
 class RunHome:
     """Hashes come from home: by ``query``, or ``split_query`` for all rows of SPLIT."""
 
     query: RemoteQuery
     split_query: RemoteQuery | None
     setof: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunHash:
+    """``hash``: normal forms of the arguments → a hash, or several for SETOF.
+
+    ``at_home``: the same asked of the home database, where its answer may be another:
+    ``doubtful`` names may be functions of its own.
+    """
+
+    hash: Callable[[Sequence[Any]], Any]
+    setof: bool
+    at_home: RunHome | None = None
+    doubtful: bool = False
 
 
 RunOn = RunAll | RunAny | RunNumber | RunHash | RunHome

@@ -59,8 +59,13 @@ def make_router(request: pytest.FixtureRequest) -> Iterator[Callable[..., Driver
     drivers: list[Driver] = []
     with asyncio.Runner() as runner:
 
-        def make(*args: Any, **options: Any) -> Driver:
-            drivers.append(Driver(kind(*args, **options), runner))
+        def make(*args: Any, database: str | None = None, **options: Any) -> Driver:
+            router = (
+                kind(*args, **options)
+                if database is None
+                else kind.from_database(database, **options)
+            )
+            drivers.append(Driver(router, runner))
             return drivers[-1]
 
         yield make

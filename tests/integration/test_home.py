@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from plproxy_py import ConfigError, RoutingError, UnsupportedError
+from plproxy_py.hashing import mmh3
 from tests.fix_router import Driver
 from tests.fix_server import Pg
 
+ROOT = Path(__file__).parents[2]
 HOME = """
 CREATE OR REPLACE FUNCTION key_hash(t text) RETURNS int4 LANGUAGE sql
     AS 'SELECT length(t)';
@@ -196,3 +199,46 @@ def test_without_a_home_it_is_an_error_at_declaration(userdb: Driver) -> None:
     ) as caught:
         define(userdb, "f(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON lower(t);")
     assert (caught.value.sqlstate, caught.value.line) == ("0A000", 1)
+
+
+def test_a_name_that_not_every_server_has_is_asked_at_home(
+    driver: Driver, pg: Pg
+) -> None:
+    """mmh3 is ours, and may be somebody's own function; plproxy.mmh3 is meant."""
+    pg.execute(
+        "home",
+        "CREATE OR REPLACE FUNCTION mmh3(t text) RETURNS int4 LANGUAGE sql "
+        "AS 'SELECT length(t)'",
+    )
+    own = define(driver, "f(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON mmh3(t);")
+    assert [own(key) for key in ("", "a", "bb")] == ["00", "01", "02"]
+    ours = define(
+        driver, "g(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON plproxy.mmh3(t);"
+    )
+    assert ours("marko") == f"{mmh3('marko') & 3:02}"
+
+
+def test_a_home_in_another_encoding_hashes_text_itself(
+    make_router: Callable[..., Driver], databases4: list[str], pg: Pg
+) -> None:
+    """Data lies where the hash of LATIN1 bytes has put it."""
+    name = pg.connstr("latin1").split("dbname=")[1].split()[0]
+    pg.execute("postgres", f'DROP DATABASE "{name}"')
+    pg.execute(
+        "postgres",
+        f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'LATIN1' "
+        "LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    latin1 = pg.connstr("latin1")
+    pg.execute("latin1", (ROOT / "sql/config_tables.sql").read_text())
+    pg.execute("latin1", "SELECT plproxy.set_cluster('userdb', %s)", [databases4])
+    keys = ["\xe9", "Zo\xeb", "Gr\xfc\xdfe", "plain"]
+    hashed = "SELECT hashtext(k) & 3 FROM unnest(%s::text[]) k"
+    at_home = [f"{n:02}" for (n,) in pg.execute("latin1", hashed, [keys])]
+    elsewhere = [f"{n:02}" for (n,) in pg.execute("part00", hashed, [keys])]
+    assert at_home != elsewhere
+    driver = make_router(database=latin1)
+    spot = define(
+        driver, "f(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON hashtext(t);"
+    )
+    assert [spot(key) for key in keys] == at_home

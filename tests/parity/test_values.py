@@ -27,9 +27,10 @@ from psycopg.adapt import Loader, Transformer
 from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 
 from plproxy_py._scalars import SCALARS as CODECS
+from plproxy_py.compiler import compile_function
 from plproxy_py.config import cluster_config
 from plproxy_py.errors import RoutingError
-from plproxy_py.function import ProxyFunction, compile_function
+from plproxy_py.function import ProxyFunction
 from plproxy_py.hashing import KNOWN
 from plproxy_py.language.parser import parse_body
 from plproxy_py.pgtypes import PgType, parse_type

@@ -63,8 +63,8 @@ class World:
         return self.seen()
 
     def seen(self) -> tuple[str, list[str]]:
-        run(self.clusters.refresh())
-        target = run(self.clusters.get("c")).config.target(0)
+        run(self.clusters.refresh(float("inf")))
+        target = run(self.clusters.get("c", float("inf"))).config.target(0)
         return target.redacted.removeprefix("dbname="), list(self.catalog.entries)
 
 
@@ -87,10 +87,10 @@ def test_clusters_and_functions_change_together(world: World) -> None:
 
 
 def test_a_pool_lives_on_where_its_cluster_did_not_change(world: World) -> None:
-    before = run(world.clusters.get("c"))
+    before = run(world.clusters.get("c", float("inf")))
     world.write("a", "two")
     world.look()
-    assert run(world.clusters.get("c")) is before
+    assert run(world.clusters.get("c", float("inf"))) is before
 
 
 @pytest.mark.parametrize(
@@ -150,5 +150,5 @@ def test_the_first_file_must_be_good(world: World) -> None:
 
 def test_a_cluster_that_is_not_there(world: World) -> None:
     with pytest.raises(NoSuchCluster, match="cluster not found: d") as caught:
-        run(world.clusters.get("d"))
+        run(world.clusters.get("d", float("inf")))
     assert caught.value.cluster == "d"

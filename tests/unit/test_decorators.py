@@ -193,7 +193,7 @@ def test_connect_strings_from_arguments() -> None:
         (
             {"connect": "f(username)", "cluster": ..., "run_on": ...},
             UnsupportedError,
-            "no function f is known.*home=",
+            "CONNECT.s expression can.t be computed here.*home=",
         ),
     ],
     ids=str,

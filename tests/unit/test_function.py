@@ -178,10 +178,12 @@ def test_hashes_from_home() -> None:
     """What the home database answered stands in the hash's place."""
     head = "f(keys text[]) returns setof int"
     whole = define(head, CLUSTER + "RUN ON home_hash($1);")
-    assert whole.tag([["a"]], FOUR, pick, [3, 4]) == Tags((3, 0), (3, 4))
+    assert whole.tag([["a"]], FOUR, pick, (whole.run_on, [3, 4])) == Tags(
+        (3, 0), (3, 4)
+    )
     split = define(head, CLUSTER + "SPLIT keys; RUN ON home_hash(keys);")
-    assert split.tag([["a", "b"]], FOUR, pick, [[3], []]) == Tags(
+    assert split.tag([["a", "b"]], FOUR, pick, (split.run_on, [[3], []])) == Tags(
         (3,), (3,), ([["a"]],)
     )
     with pytest.raises(RoutingError, match="the hash is NULL"):
-        whole.tag([["a"]], FOUR, pick, [None])
+        whole.tag([["a"]], FOUR, pick, (whole.run_on, [None]))
