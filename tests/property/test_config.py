@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plproxy_py.config import Target, cluster_config, parse_connstr
@@ -15,6 +15,8 @@ from plproxy_py.errors import ConfigError
 from plproxy_py.sources import from_file, from_mapping, private_cluster
 from plproxy_py.sources.toml import substitute
 from tests.strategies import CORE, keyword_connstr, passwords, uri_connstr
+
+few = settings(max_examples=40)
 
 
 def shown(value: Any) -> str:
@@ -37,6 +39,7 @@ def outcome(make: Callable[..., Any], *args: Any) -> Any:
         return error
 
 
+@few
 @given(passwords, st.sampled_from([keyword_connstr, uri_connstr]))
 def test_well_written(password: str, write: Callable[[str], str]) -> None:
     """A password that is quoted or encoded as it should be arrives, and is hidden."""
@@ -51,6 +54,7 @@ def test_well_written(password: str, write: Callable[[str], str]) -> None:
     assert CORE not in shown(cluster.partitions)
 
 
+@few
 @given(passwords)
 @example("@" + CORE)
 @example("12/" + CORE)
@@ -69,6 +73,7 @@ def test_written_raw_into_a_uri(password: str) -> None:
         assert CORE not in shown(outcome(from_mapping, {"c": [connstr]}))
 
 
+@few
 @given(passwords.filter(lambda password: not set(password) & set(" \t")))
 def test_written_raw_among_keywords(password: str) -> None:
     connstr = f"host=h password={password} user=u"
@@ -76,6 +81,7 @@ def test_written_raw_among_keywords(password: str) -> None:
     assert CORE not in shown(outcome(from_mapping, {"c": [connstr] * 3}))
 
 
+@few
 @given(passwords)
 def test_beside_an_error(password: str) -> None:
     """An error elsewhere in the definition shows nothing of it."""
@@ -97,6 +103,7 @@ def test_beside_an_error(password: str) -> None:
         assert CORE not in shown(error)
 
 
+@few
 @given(passwords)
 def test_from_the_connection_table(password: str) -> None:
     cluster = cluster_config(
@@ -106,6 +113,7 @@ def test_from_the_connection_table(password: str) -> None:
     assert CORE not in shown(cluster)
 
 
+@few
 @given(passwords)
 def test_from_the_environment(password: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -121,6 +129,7 @@ def test_from_the_environment(password: str) -> None:
     assert CORE not in shown(error)
 
 
+@few
 @given(password=passwords)
 def test_from_a_file(tmp_path_factory: pytest.TempPathFactory, password: str) -> None:
     """Written raw into the file: whatever it does there, nothing is shown."""

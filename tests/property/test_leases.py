@@ -140,5 +140,5 @@ class Leases(RuleBasedStateMachine):
         assert sorted(places) == list(range(self.opened))
 
 
-Leases.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
+Leases.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestLeases = Leases.TestCase

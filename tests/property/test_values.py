@@ -82,7 +82,7 @@ def test_fits_or_is_refused(declared: PgType, value: Any) -> None:
 
 
 @pytest.mark.parametrize("type", TYPES, ids=str)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_what_fits_is_not_refused(type: PgType, data: st.DataObject) -> None:
     value = data.draw(fitting(type))
@@ -90,7 +90,7 @@ def test_what_fits_is_not_refused(type: PgType, data: st.DataObject) -> None:
 
 
 @given(data=st.data(), type=st.sampled_from(SCALARS))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_the_text_reads_back(data: st.DataObject, type: PgType) -> None:
     """A text in place of the value gives the same normal form."""
     normal = of(type).normal(data.draw(fitting(type)))
@@ -125,6 +125,7 @@ def texts_of(normal: Any, scalar: Codec) -> Any:
     return None if normal is None else scalar.text(normal)
 
 
+@settings(max_examples=50)
 @given(st.floats())
 def test_a_float4_is_what_the_server_keeps(value: float) -> None:
     try:

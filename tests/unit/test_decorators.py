@@ -21,6 +21,8 @@ from plproxy_py.errors import (
     UnsupportedError,
 )
 
+# What `email` sends, and where "marko" lives.
+SQL = "SELECT r::text FROM public.email($1::text) r"
 MARKO = (hashing.hashtext("marko") & 3,)
 CONFIG = {"userdb": [f"dbname=part{n}" for n in range(4)], "it's": ["dbname=x"]}
 
@@ -55,22 +57,14 @@ def declared(router: Router, *signature: str, **keywords: Any) -> Callable[..., 
 @pytest.mark.parametrize(
     ("keywords", "sql", "partitions"),
     [
-        ({}, "SELECT r::text FROM public.email($1::text) r", MARKO),
-        ({"run_on": "ANY"}, "SELECT r::text FROM public.email($1::text) r", None),
-        ({"run_on": " any "}, "SELECT r::text FROM public.email($1::text) r", None),
-        ({"run_on": 3}, "SELECT r::text FROM public.email($1::text) r", (3,)),
-        ({"run_on": "3"}, "SELECT r::text FROM public.email($1::text) r", (3,)),
-        ({"run_on": len}, "SELECT r::text FROM public.email($1::text) r", (1,)),
-        (
-            {"run_on": "namehash(username);"},
-            "SELECT r::text FROM public.email($1::text) r",
-            (1,),
-        ),
-        (
-            {"run_on": "hashtext(username) -- by name"},
-            "SELECT r::text FROM public.email($1::text) r",
-            MARKO,
-        ),
+        ({}, SQL, MARKO),
+        ({"run_on": "ANY"}, SQL, None),
+        ({"run_on": " any "}, SQL, None),
+        ({"run_on": 3}, SQL, (3,)),
+        ({"run_on": "3"}, SQL, (3,)),
+        ({"run_on": len}, SQL, (1,)),
+        ({"run_on": "namehash(username);"}, SQL, (1,)),
+        ({"run_on": "hashtext(username) -- by name"}, SQL, MARKO),
         (
             {"name": "get email", "schema": "My"},
             'SELECT r::text FROM "My"."get email"($1::text) r',
@@ -81,11 +75,7 @@ def declared(router: Router, *signature: str, **keywords: Any) -> Callable[..., 
         ({"select": "1, username"}, "SELECT 1, $1::text", MARKO),
         ({"select": "SELECT 1"}, "SELECT 1", MARKO),
         ({"select": "select $1;"}, "select $1::text", MARKO),
-        (
-            {"cluster": ..., "run_on": ..., "connect": "dbname=x"},
-            "SELECT r::text FROM public.email($1::text) r",
-            (0,),
-        ),
+        ({"cluster": ..., "run_on": ..., "connect": "dbname=x"}, SQL, (0,)),
     ],
     ids=str,
 )
@@ -345,12 +335,7 @@ def test_hints_of_the_callers_locals(router: Router) -> None:
     assert f.definition.answer.make_row((7,)) == Local(7)
 
 
-class Methods:
-    router = Router(CONFIG)
-
-    def method(self, a: str) -> None: ...
-
-
+def method(self, a: str) -> None: ...
 def no_hint(a) -> None: ...
 def no_return(a: str): ...
 def many_arguments(*args: str) -> None: ...
@@ -363,7 +348,7 @@ def generator() -> Iterator[str]:
 @pytest.mark.parametrize(
     "python",
     [
-        *(Methods.method, no_hint, no_return, many_arguments, any_keywords),
+        *(method, no_hint, no_return, many_arguments, any_keywords),
         *(stream, generator),
     ],
 )
