@@ -76,7 +76,7 @@ def test_fits_or_is_refused(declared: PgType, value: Any) -> None:
     if isinstance(found, str):
         assert b"\0" not in found.encode()
     else:
-        assert type(found) in (TypeError, ValueError)
+        assert isinstance(found, (TypeError, ValueError))
         # No value in the text, and so no secret.
         assert len(str(found)) < 120
 

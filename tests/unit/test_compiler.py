@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 
@@ -367,3 +367,19 @@ def test_options_are_kept() -> None:
     assert function.label == "public.f(1)"
     assert function.answer is not None
     assert function.answer.void
+
+
+class Found(NamedTuple):
+    id: Annotated[int, "int4"]
+    name: str
+
+
+def test_a_face_lists_the_columns_of_a_dynamic_record() -> None:
+    def f(q: str) -> list[Found]: ...
+
+    function = with_hints(f, "f(q text) returns setof record")
+    assert function.query.sql == (
+        b"SELECT id::int4, name::text FROM public.f($1::text) AS (id int4, name text)"
+    )
+    assert function.answer is not None
+    assert function.answer.make_row((1, "a")) == Found(1, "a")

@@ -193,3 +193,9 @@ def test_self_may_be_a_later_parameter() -> None:
 
 def test_ready_made_types_are_what_they_say() -> None:
     assert parse_type(Int4.__metadata__[0]) == INT
+
+
+def test_a_hint_that_stands_for_no_type_says_nothing_of_a_declared_one() -> None:
+    def f(a: Annotated[str, "no type ("], b: IPv4Address, c) -> None: ...  # type: ignore[no-untyped-def]
+
+    assert read_hints(f, {}, typed=False).types == (None, None, None)
