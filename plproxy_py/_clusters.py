@@ -148,6 +148,7 @@ class FileClusters(FixedClusters):
         self._functions: tuple[Path, ...] = ()
         self._error: str | None = None
         self._checking = threading.Lock()
+        self._home = sources.home_of(path)
         configs = self._read()
         self._checked = self._seen = clock()
         super().__init__(map, configs)
@@ -155,6 +156,11 @@ class FileClusters(FixedClusters):
     def _read(self) -> Mapping[str, ClusterConfig]:
         """Read all files; the functions are in force when this returns."""
         self._stamps = self._stamp(self._functions)
+        home = sources.home_of(self._path)
+        if home != self._home:
+            raise ConfigError(
+                f"{self._path}: another home takes effect when the router starts anew"
+            )
         configs, functions = sources.from_file(self._path)
         self._functions = functions
         # Of each file before it is read: what changes meanwhile is read next time.

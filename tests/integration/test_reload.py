@@ -25,13 +25,17 @@ def files(tmp_path: Path, databases4: list[str], monkeypatch: pytest.MonkeyPatch
     written = 0
 
     def write(
-        partitions: list[str] | None = None, run_on: str = "0", text: str = ""
+        partitions: list[str] | None = None,
+        run_on: str = "0",
+        text: str = "",
+        home: str = "",
     ) -> Path:
         nonlocal written
         config = tmp_path / "plproxy.toml"
         listed = ", ".join(repr(c) for c in partitions or databases4)
         config.write_text(
-            f"functions = ['f.sql']\n[clusters.userdb]\npartitions = [{listed}]\n{text}"
+            f"{home}\nfunctions = ['f.sql']\n"
+            f"[clusters.userdb]\npartitions = [{listed}]\n{text}"
         )
         (tmp_path / "f.sql").write_text(FUNCTION % run_on)
         written += 1
@@ -74,6 +78,8 @@ def test_a_bad_file_leaves_the_old_one_serving(
         {"partitions": databases4[:3]},
         {"run_on": "nothing_known(x)"},
         {"text": "]"},
+        {"home": "home = 5"},
+        {"home": "home = 'dbname=elsewhere'"},
     ):
         files(**bad)
         caplog.clear()
