@@ -237,11 +237,11 @@ class Routing:
             return []
         assert run_on.split_query is not None
         rows = yield from self._ask(
-            function, run_on.split_query, normals, deadline, INT_OIDS, column=1
+            function, run_on.split_query, normals, deadline, INT_OIDS, column=2
         )
         hashes: list[Any] = [[] for _ in range(length)]
         for number, group in groupby(rows, itemgetter(0)):
-            hashes[number - 1] = [row[1] for row in group]
+            hashes[number - 1] = [row[2] for row in group]
         return hashes
 
     def _ask(

@@ -82,8 +82,8 @@ def home_split_query(
 ) -> RemoteQuery:
     """Return the query that hashes all elements of split arrays in one round trip.
 
-    Its rows are (row number from 1, hash) in order; split arguments stand for their
-    elements inside the expression.
+    Its rows are (row number from 1, number of the hash, hash) in order; split
+    arguments stand for their elements inside the expression.
     """
     feeds: dict[int, int] = {index: n for n, index in enumerate(split, 1)}
 
@@ -103,6 +103,7 @@ def home_split_query(
     sql = (
         "SELECT split_row.number, q.* FROM (SELECT generate_series(1, "
         f"cardinality({arrays[0]})) AS number, {elements}) AS split_row, "
-        f"LATERAL ({asked}) AS q ORDER BY split_row.number"
+        f"LATERAL (SELECT row_number() OVER (), s.* FROM ({asked}) AS s) AS q "
+        "ORDER BY 1, 2"
     )
     return RemoteQuery(sql.encode(), tuple(feeds))

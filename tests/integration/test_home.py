@@ -242,3 +242,14 @@ def test_a_home_in_another_encoding_hashes_text_itself(
         driver, "f(t text) RETURNS text", "CLUSTER 'userdb'; RUN ON hashtext(t);"
     )
     assert [spot(key) for key in keys] == at_home
+
+
+def test_hashes_of_one_row_keep_their_order(driver: Driver) -> None:
+    """Rows of three hashes each: a sort by row alone may mix them."""
+    function = driver.define(
+        "CREATE FUNCTION f(a int4[], OUT place text) RETURNS SETOF text "
+        "LANGUAGE plproxy AS $$ CLUSTER 'userdb'; SPLIT a; "
+        "RUN ON generate_series(-1, 1); "
+        "SELECT right(current_database()::text, 2) AS place; $$"
+    )
+    assert function([None, None, None]) == ["03", "00", "01"]

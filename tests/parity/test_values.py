@@ -162,7 +162,8 @@ def define(declared: str, select: str, run_on: str = "0") -> ProxyFunction:
 def call(function: ProxyFunction, value: Any) -> tuple[Any, list[bytes | None]]:
     """Return the normal form that is hashed, and the parameters that are sent."""
     normals = function.arguments([value], {})
-    params = function.params(normals, ZONE)
+    function.place(normals, ZONE)
+    params = function.params(normals)
     assert all(param is None or isinstance(param, bytes) for param in params)
     return normals[0], params
 

@@ -170,8 +170,8 @@ def test_what_home_is_asked() -> None:
             (2,),
             "SELECT split_row.number, q.* FROM (SELECT generate_series(1, "
             "cardinality($1::int4[])) AS number, unnest($1::int4[]) AS e2) "
-            "AS split_row, LATERAL (SELECT * FROM f(split_row.e2)) AS q "
-            "ORDER BY split_row.number",
+            "AS split_row, LATERAL (SELECT row_number() OVER (), s.* FROM "
+            "(SELECT * FROM f(split_row.e2)) AS s) AS q ORDER BY 1, 2",
             (2,),
         ),
         (
@@ -179,9 +179,9 @@ def test_what_home_is_asked() -> None:
             (3, 2),
             "SELECT split_row.number, q.* FROM (SELECT generate_series(1, "
             "cardinality($1::text[])) AS number, unnest($1::text[]) AS e3, "
-            "unnest($2::int4[]) AS e2) AS split_row, LATERAL (SELECT * FROM "
-            "f($3::varchar, split_row.e2, split_row.e3) WHERE $3::varchar > 1) AS q "
-            "ORDER BY split_row.number",
+            "unnest($2::int4[]) AS e2) AS split_row, LATERAL (SELECT row_number() "
+            "OVER (), s.* FROM (SELECT * FROM f($3::varchar, split_row.e2, "
+            "split_row.e3) WHERE $3::varchar > 1) AS s) AS q ORDER BY 1, 2",
             (3, 2, 1),
         ),
     ],
