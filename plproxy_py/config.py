@@ -86,8 +86,7 @@ def parse_connstr(
     ``under`` holds defaults for what the connstr does not say; ``substitute`` is
     applied to each value after parsing, so that no value can add keywords.
     """
-    if "\0" in connstr:
-        raise ConfigError("a connect string with a NUL character, where libpq stops")
+    _check_sendable(connstr)
     if _misreads_password(connstr):
         raise ConfigError(
             "a URI that may tell a piece of its password: only one @ is allowed, "
@@ -98,7 +97,7 @@ def parse_connstr(
         given = {
             keyword: str(value) for keyword, value in conninfo_to_dict(connstr).items()
         }
-    except ProgrammingError:
+    except (ProgrammingError, UnicodeError):
         raise ConfigError(
             "a connect string that libpq can't parse (its text is not shown, since it "
             "may hold a password)"
@@ -107,6 +106,7 @@ def parse_connstr(
         keyword: substitute(value)
         for keyword, value in ({**(under or {}), **given}).items()
     }
+    _check_sendable("".join(parameters.values()))
     ports = parameters.get("port", "")
     if not all(port == "" or port.strip().isdecimal() for port in ports.split(",")):
         raise ConfigError("a connect string whose port is no number")
@@ -117,6 +117,16 @@ def parse_connstr(
         tuple(sorted(item for item in parameters.items() if item[0] not in SECRETS)),
         tuple(sorted(item for item in parameters.items() if item[0] in SECRETS)),
     )
+
+
+def _check_sendable(text: str) -> None:
+    """Raise `ConfigError` for what libpq would cut, or psycopg can't hand to it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("a connect string that is no UTF-8") from None
+    if "\0" in text:
+        raise ConfigError("a connect string with a NUL character, where libpq stops")
 
 
 def _misreads_password(connstr: str) -> bool:
@@ -297,13 +307,13 @@ def _connection(value: object) -> dict[str, str]:
         raise ConfigError("'connection' is a table of libpq keywords")
     texts: dict[str, str] = {}
     for keyword, item in value.items():
-        if not isinstance(item, (str, int)) or "\0" in str(item):
+        if not isinstance(item, (str, int)):
             raise ConfigError(f"'connection': {keyword!r} is a text or an integer")
         # libpq writes a flag as 1 or 0.
         texts[str(keyword)] = item if isinstance(item, str) else str(int(item))
     try:
-        make_conninfo("", **texts)
-    except (ProgrammingError, TypeError):
+        make_conninfo("", **dict.fromkeys(texts, ""))
+    except (ProgrammingError, TypeError, UnicodeError):
         raise ConfigError(
             "'connection' has a keyword that libpq does not know"
         ) from None

@@ -92,6 +92,8 @@ def test_scrubbed(connstr: str, text: str, scrubbed: str) -> None:
         "password='SECRET",
         "hots=SECRET",
         "postgresql://u:%zzSECRET@h/db",
+        "postgresql://u:%aaSECRET@h/db",
+        "password=SECRET\ud800",
         "postgresql://u:p@h/db?nonsense=SECRET",
         # libpq would take these, and show pieces of the password as something else
         "postgresql://u:a/SECRET@h/db",
@@ -141,6 +143,18 @@ def test_defaults_under_a_connect_string() -> None:
         "dbname=$d port=1", under={"user": "$u", "port": "2"}, substitute=str.upper
     )
     assert target.parameters == (("dbname", "$D"), ("port", "1"), ("user", "$U"))
+
+
+@pytest.mark.parametrize("value", ["SECRET\udcaa", "SECRET\0"])
+def test_a_value_that_libpq_can_not_take(value: str) -> None:
+    """The environment may hold bytes that are no UTF-8; Python shows them so."""
+    for definition in (
+        ["password=x"],
+        {"partitions": [A], "connection": {"user": value}},
+    ):
+        with pytest.raises(ConfigError, match=r"cluster 'c': .*") as caught:
+            cluster_config("c", definition, substitute=lambda text: value)
+        assert "SECRET" not in repr(caught.value)
 
 
 def test_a_substituted_value_adds_no_keywords() -> None:
@@ -259,7 +273,8 @@ def test_ranges(ranges: dict[Any, str], dbnames: list[str]) -> None:
         ),
         ({"partitions": [A], "connection": {"user": None}}, "'user' is a text or an"),
         ({"partitions": [A], "connection": {"user": 1.5}}, "'user' is a text or an"),
-        ({"partitions": [A], "connection": {"user": "\0"}}, "'user' is a text or an"),
+        ({"partitions": [A], "connection": {"user": "\0"}}, "a NUL character"),
+        ({"partitions": [A], "connection": {"\ud800": "x"}}, "keyword that libpq"),
         *(
             ({"partitions": [A], "query_timeout": value}, "is a number of seconds")
             for value in (-1, True, "5", None, math.nan, math.inf, 10**400)

@@ -67,6 +67,10 @@ class Sub(Row):
     pass
 
 
+class Plain(tuple[int, ...]):
+    """A tuple whose items have no names."""
+
+
 def signature_of(hint: Any) -> str:
     return str(hinted_signature("f", "public", returning(hint), ()))
 
@@ -109,6 +113,7 @@ def test_signatures(hint: Any, signature: str) -> None:
         (tuple, "f: tuple names no columns"),
         (tuple[int, str], "f: tuple names no columns"),
         (Nothing, "f: Nothing names no columns"),
+        (Plain, "f: the return hint: Plain has no SQL type"),
         (Point, r"f: the return hint: Point.x: .*Any has no SQL type"),
         (Host, "f: the return hint: Host.address: IPv4Address has no SQL type"),
         (IPv4Address, "f: the return hint: IPv4Address has no SQL type"),
