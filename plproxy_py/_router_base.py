@@ -242,7 +242,7 @@ class RouterBase:
                 sqlstate="42601",
             )
         normals = yield from self._routing.arguments(function, args, kwargs, deadline)
-        if function.strict and None in normals:
+        if function.strict and any(normal is None for normal in normals):
             return [] if answer.setof else None
         routed = yield from self._routing.route(
             function, normals, self._cluster, started, timeout

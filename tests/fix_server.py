@@ -133,18 +133,19 @@ def databases16(pg: Pg) -> list[str]:
     return pg.connstrs([f"p16_{n:02}" for n in range(16)])
 
 
-@pytest.fixture(autouse=True)
-def _no_network(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _no_network(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a unit or property test that opens a connection; socketpairs are free."""
     if not any(request.path.is_relative_to(place) for place in WITHOUT_SERVER):
+        yield
         return
 
     def refuse(*args: object, **kwargs: object) -> NoReturn:
         pytest.fail("this test must do without a network")
 
-    # Both kinds of psycopg connections begin in this function.
-    monkeypatch.setattr(psycopg.generators, "connect", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # Both kinds of psycopg connections begin in this function.
+        monkeypatch.setattr(psycopg.generators, "connect", refuse)
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+        monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+        yield

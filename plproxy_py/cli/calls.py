@@ -177,7 +177,7 @@ def _answer(
     # A column of the function's own may have that name.
     first = "partition_number" if "partition" in columns else "partition"
     rows: list[tuple[object, ...]] = []
-    if not (function.strict and None in given):
+    if not (function.strict and any(value is None for value in given)):
         if partition is not None:
             function = _pinned(function, partition)
         partitions = bind_call(router, Entry(function)).plan(*given).partitions
