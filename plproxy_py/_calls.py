@@ -282,11 +282,12 @@ class Conversations:
         else:
             cancel.add_done_callback(lambda _: link.close())
 
-    def error(self, outcomes: Mapping[int, Outcome[Any]]) -> Error | None:
+    def error(self) -> Error | None:
         """Return the error to raise: of the first in tag order that failed by itself.
 
         None where all were committed, be it at the last moment.
         """
+        outcomes = self.outcomes() if self.causes else {}
         for index in sorted(self.causes):
             partition = self.partitions[index]
             error = outcomes[partition].error

@@ -6,7 +6,7 @@ the label that stands in errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,7 +57,25 @@ class Exchange:
         ``answer`` None: whatever columns come, as `Row`. Raise the error of the first
         partition that failed, in tag order, with the outcomes of all.
         """
-        return self.run(wired, partitions, statement, lambda talk: _load(talk, answer))
+        return self.run(
+            wired, partitions, statement, lambda talk: _load(talk, answer, dict)
+        )
+
+    def call(
+        self,
+        wired: Wired,
+        partitions: Sequence[int],
+        statement: Statement,
+        answer: Answer,
+    ) -> Steps[Any]:
+        """Run the statement as `rows` does; return the caller's answer."""
+
+        def collect(rows: Mapping[int, list[Any]]) -> Any:
+            return answer.collect(list(rows.values()))
+
+        return self.run(
+            wired, partitions, statement, lambda talk: _load(talk, answer, collect)
+        )
 
     def run(
         self,
@@ -84,13 +102,21 @@ class Exchange:
 
 def results_of(talk: Conversations) -> list[PGresult]:
     """Return each partition's result. Raise if one was not committed."""
-    failed = talk.error(talk.outcomes())
+    failed = talk.error()
     if failed is not None:
         raise failed
     return [results[-1] for results in talk.results if results]
 
 
-def _load(talk: Conversations, answer: Answer | None) -> dict[int, list[Any]]:
+def _load(
+    talk: Conversations,
+    answer: Answer | None,
+    finish: Callable[[Mapping[int, list[Any]]], T],
+) -> T:
+    """Return what ``finish`` makes of the rows by partition.
+
+    An error in what came tells that all was committed nevertheless.
+    """
     results = results_of(talk)
     rows: dict[int, list[Any]] = {}
     try:
@@ -102,9 +128,9 @@ def _load(talk: Conversations, answer: Answer | None) -> dict[int, list[Any]]:
             talk.links, talk.partitions, results, strict=True
         ):
             rows[partition] = _rows.load_rows(link, result, answer)
+        return finish(rows)
     except Error as error:
         error.sent, error.outcomes = True, talk.outcomes()
         for partition, loaded in rows.items():
             error.outcomes[partition].rows.extend(loaded)
         raise
-    return rows

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from plproxy_py._calls import Steps, run_async
 from plproxy_py._catalog import Catalog, Entry
@@ -34,8 +34,6 @@ from plproxy_py.errors import (
 from plproxy_py.function import ProxyFunction
 from plproxy_py.sources.database import Loaded, cluster_question
 from plproxy_py.sources.functions import Reflection, functions_question
-
-T = TypeVar("T")
 
 logger = logging.getLogger("plproxy_py")
 

@@ -150,10 +150,6 @@ class Connector:
         """Ask the link's server to cancel; done when the server took the request."""
         return self.submit(link.connection.cancel_safe(timeout=CANCEL_TIMEOUT))
 
-    def close_after(self, link: Link, cancel: Future[None]) -> None:
-        """Close a link once its cancel request is through, or has failed."""
-        cancel.add_done_callback(lambda _: link.close())
-
     def close(self) -> None:
         """End the thread. Connects and cancels under way are broken off."""
         with self._lock:

@@ -32,7 +32,6 @@ from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import (
     ConfigError,
     Error,
-    Outcome,
     ParseError,
     RoutingError,
     SignatureError,
@@ -256,15 +255,11 @@ class RouterBase:
             if not partitions:
                 answer.check_count(0)
                 return answer.collect(())
-            rows = yield from self._exchange.rows(
-                routed.wired, partitions, statement, answer
+            return (
+                yield from self._exchange.call(
+                    routed.wired, partitions, statement, answer
+                )
             )
-            try:
-                return answer.collect(list(rows.values()))
-            except Error as error:
-                # What the rows are worth was decided after all had committed.
-                error.sent, error.outcomes = True, _committed(rows)
-                raise
         except Error as error:
             error.cluster = config.name
             lacking = _explain.lacking_partition(function, error)
@@ -346,10 +341,3 @@ def _run_on(run_on: object) -> RunOn:
     if isinstance(run_on, bool) or not isinstance(run_on, int) or run_on < 0:
         raise RoutingError("run_on is 'ALL', 'ANY' or a partition's number")
     return RunNumber(run_on, 1)
-
-
-def _committed(rows: Mapping[int, list[Any]]) -> dict[int, Outcome[object]]:
-    return {
-        partition: Outcome("committed", answered, None, True, 0.0)
-        for partition, answered in rows.items()
-    }

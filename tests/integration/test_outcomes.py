@@ -17,6 +17,8 @@ from plproxy_py import (
     PoolTimeout,
     QueryTimeout,
     RemoteError,
+    ResultError,
+    Router,
 )
 from tests.fix_router import Driver
 from tests.fix_server import Pg
@@ -247,3 +249,21 @@ def test_an_unknown_function_says_which_declaration_to_write(
     missing = define(userdb, "never_made() RETURNS text", "RUN ON 0;")
     with pytest.raises(RemoteError, match=r"no function public\.never_made: create"):
         missing()
+
+
+def test_an_answer_that_does_not_fit_was_committed(databases4: list[str]) -> None:
+    """Only the hint forbids NULL: the call is done, and must not look repeatable."""
+    with Router({"userdb": databases4}) as router:
+
+        @router.proxy(cluster="userdb", run_on=1, select="NULL::text")
+        def nothing() -> str: ...
+
+        with pytest.raises(ResultError, match="NULL came") as caught:
+            nothing()
+    error = caught.value
+    assert (error.sqlstate, error.sent, states(error)) == (
+        "22004",
+        True,
+        {1: "committed"},
+    )
+    assert error.outcomes[1].seconds > 0
