@@ -3,7 +3,6 @@
 from plproxy_py._notices import Notice
 from plproxy_py._version import __version__
 from plproxy_py.config import ClusterConfig, Partition, Target
-from plproxy_py.decorators import AsyncProxyCall, ProxyCall
 from plproxy_py.errors import (
     ColumnMismatch,
     ConfigError,
@@ -30,6 +29,7 @@ from plproxy_py.errors import (
 )
 from plproxy_py.function import Plan
 from plproxy_py.hints import Float4, Int2, Int4, Json, Timestamp, Varchar
+from plproxy_py.proxycall import AsyncProxyCall, ProxyCall
 from plproxy_py.result import Row
 from plproxy_py.router import Router
 from plproxy_py.router_async import AsyncRouter

@@ -1,349 +1,216 @@
-"""One call, from its arguments to its answer, as a generator.
+"""Calls: plan, check out, talk, collect.
 
-The generator yields what it must wait for, a `Wait`, and goes on when the wait is
-over: `Router` blocks in it, `AsyncRouter` awaits it, and nothing else differs between
-them. A wait that is broken off (Ctrl-C, a cancelled task) is thrown into the generator,
-which cancels what it started on the partitions before it lets the exception out.
+The course of a call of a function, and of `execute`. Whatever has to be waited for is
+yielded (see `_steps`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Collection, Generator, Mapping, Sequence
-from concurrent import futures
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import psycopg
+from plproxy_py import _explain, _rows
+from plproxy_py._catalog import Catalog
+from plproxy_py._clusters import Clusters
+from plproxy_py._exchange import Exchange, Statement
+from plproxy_py._home import Home, RowTypes
+from plproxy_py._home_clusters import HomeClusters
+from plproxy_py._links import Connector
+from plproxy_py._pools import Wired
+from plproxy_py._routing import Routing
+from plproxy_py._steps import Steps
+from plproxy_py._waiting import INFINITE
+from plproxy_py.errors import ConfigError, Error, RoutingError, SignatureError, placed
+from plproxy_py.function import Opaque, Plan, ProxyFunction
+from plproxy_py.language.body import RunAll, RunAny, RunNumber
+from plproxy_py.tagging import RunOn, tag
 
-from plproxy_py import _wire
-from plproxy_py._links import Connector, Link
-from plproxy_py._waiting import (
-    INFINITE,
-    TICK,
-    WRITE,
-    Stepper,
-    wait_many,
-    wait_many_async,
-)
-from plproxy_py.errors import (
-    ConnectionLost,
-    Error,
-    Outcome,
-    QueryTimeout,
-    RouterClosed,
-)
-
-if TYPE_CHECKING:
-    from psycopg.pq.abc import PGresult
-
-T = TypeVar("T")
-
-# How long a cancelled statement may take to say how it ended, before it is unknown.
-GRACE = 0.08
+REMEDY_TIMEOUT = 1.0
 
 
-class Wait(Protocol):
-    """Something to wait for, in two ways."""
+class Calls:
+    """What a router does for each call.
 
-    def block(self) -> None: ...
-
-    async def suspend(self) -> None: ...
-
-
-Steps = Generator[Wait, None, T]
-
-
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """Wait for conversations, as long as their stepper allows."""
-
-    stepper: Stepper[Any]
-
-    def block(self) -> None:
-        wait_many(self.stepper)
-
-    async def suspend(self) -> None:
-        await wait_many_async(self.stepper)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Wait until all futures are done, or one failed, or ``until`` has come."""
-
-    awaited: Collection[futures.Future[Any]]
-    until: float
-
-    def block(self) -> None:
-        pending: Collection[futures.Future[Any]] = self.awaited
-        while pending and (left := self.until - time.monotonic()) > 0:
-            # A lock that waits without end does not see a signal: hence the tick.
-            done, pending = futures.wait(
-                pending, min(left, TICK), futures.FIRST_EXCEPTION
-            )
-            if any(future.cancelled() or future.exception() for future in done):
-                return
-
-    async def suspend(self) -> None:
-        left = self.until - time.monotonic()
-        if left > 0:
-            wrapped = [asyncio.wrap_future(future) for future in self.awaited]
-            # The futures belong to the connector: giving up here does not end them.
-            shields = [asyncio.shield(future) for future in wrapped]
-            try:
-                await asyncio.wait(
-                    shields,
-                    timeout=None if left == INFINITE else left,
-                    return_when=asyncio.FIRST_EXCEPTION,
-                )
-            finally:
-                for future in (*shields, *wrapped):
-                    future.add_done_callback(_seen)
-
-
-def _seen(future: asyncio.Future[Any]) -> None:
-    """Look at a failure that nobody waits for any longer, lest asyncio log it."""
-    if not future.cancelled():
-        future.exception()
-
-
-def run(steps: Steps[T]) -> T:
-    """Drive a call on this thread."""
-    try:
-        wait = next(steps)
-        while True:
-            try:
-                wait.block()
-            except BaseException as error:
-                wait = steps.throw(error)
-            else:
-                wait = next(steps)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    finally:
-        steps.close()
-
-
-async def run_async(steps: Steps[T]) -> T:
-    """Drive a call on this event loop."""
-    try:
-        wait = next(steps)
-        while True:
-            try:
-                await wait.suspend()
-            except BaseException as error:
-                wait = steps.throw(error)
-            else:
-                wait = next(steps)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    finally:
-        steps.close()
-
-
-class Conversations:
-    """The conversations of one call with its tagged partitions.
-
-    Made when all links are there; `hold` sends and reads, `outcomes` then tells the
-    truth about each partition, and `reusable` which links may serve another call.
+    ``clusters``: where they are looked up, None before `configure`; ``reflected``:
+    what else keeps functions current. ``config_ttl`` as on the router.
     """
 
     def __init__(
         self,
-        links: Sequence[Link],
-        partitions: Sequence[int],
-        deadline: float,
-        settle: float | None,
-        function: str,
-        labels: Sequence[str],
-    ) -> None:
-        self.links = links
-        self.function = function
-        self.labels = labels
-        self.partitions = partitions
-        self.deadline = deadline
-        self.settle = INFINITE if settle is None else settle
-        self.results: list[list[PGresult] | None] = [None] * len(links)
-        self.errors: list[Error | None] = [None] * len(links)
-        self.seconds = [0.0] * len(links)
-        self.ended = [False] * len(links)
-        self.causes: list[int] = []  # those that failed by themselves, not by us
-        self.started = time.monotonic()
-        self.cancels: dict[int, futures.Future[None]] = {}
-
-    def hold(
-        self,
-        sql: bytes,
-        params: Sequence[Sequence[bytes | None]],
+        catalog: Catalog,
+        routing: Routing,
+        exchange: Exchange,
         connector: Connector,
-    ) -> Steps[None]:
-        """Send to all partitions and read until all have answered, or time is up.
+    ) -> None:
+        self.clusters: Clusters | None = None
+        self.reflected: HomeClusters | None = None
+        self.config_ttl = 1.0
+        self._catalog = catalog
+        self._routing = routing
+        self._exchange = exchange
+        self._connector = connector
+        self._row_types: RowTypes | None = None
+        self._remedies: dict[str, str] = {}
 
-        ``params``: for each link, by position.
-        """
-        stepper = Stepper(
-            [
-                _wire.call_gen(link.pgconn, sql, own)
-                for link, own in zip(self.links, params, strict=True)
-            ],
-            [link.fileno for link in self.links],
-            self.deadline,
-            self._finished,
+    def cluster(self, name: str, deadline: float = INFINITE) -> Steps[Wired]:
+        if self.clusters is None:
+            raise ConfigError("this router has no configuration yet: call configure()")
+        return (yield from self.clusters.get(name, deadline))
+
+    def plan(
+        self,
+        find: Callable[[], ProxyFunction],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Steps[Plan]:
+        yield from self.refresh(INFINITE)
+        function = yield from self._described(find(), INFINITE)
+        routing = self._routing
+        normals = yield from routing.arguments(function, args, kwargs, INFINITE)
+        started = time.monotonic()
+        routed = yield from routing.route(
+            function, normals, self.cluster, started, None
         )
+        config, tags = routed.wired.config, routed.tags
+        return Plan(
+            function.label,
+            config.name,
+            function.query.sql.decode(),
+            tuple(normals[index] for index in function.query.feeds),
+            tags.partitions,
+            tags.hashes,
+            tuple(config.target(partition).redacted for partition in tags.partitions),
+        )
+
+    def refresh(self, deadline: float) -> Steps[None]:
+        for source in (self.clusters, self.reflected):
+            if source is not None:
+                yield from source.refresh(deadline)
+
+    def _described(
+        self, function: ProxyFunction, deadline: float
+    ) -> Steps[ProxyFunction]:
+        """Return the function with its row type's columns, which home may know."""
+        home = self._routing.home
+        if function.row_type is None or home is None:
+            return function
+        if self._row_types is None:
+            self._row_types = RowTypes(
+                Home(home, self._exchange),
+                self._connector,
+                self.config_ttl,
+                self._catalog.describe,
+            )
+        return (yield from self._row_types.described(function, deadline))
+
+    def call(
+        self,
+        find: Callable[[], ProxyFunction],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        timeout: float | None = None,
+    ) -> Steps[Any]:
+        """One call of a function, as steps. ``find`` gives it, of the map in force."""
+        started = time.monotonic()
+        deadline = started + (timeout or INFINITE)
+        yield from self.refresh(deadline)
+        function = find()
+        timeout = timeout or function.options.timeout
+        deadline = started + (timeout or INFINITE)
+        function = yield from self._described(function, deadline)
+        answer = function.answer
+        if answer is None:
+            raise SignatureError(
+                f"{function.label} returns records: list their columns, returning()",
+                sqlstate="42601",
+            )
+        normals = yield from self._routing.arguments(function, args, kwargs, deadline)
+        if function.strict and any(normal is None for normal in normals):
+            return [] if answer.setof else None
+        routed = yield from self._routing.route(
+            function, normals, self.cluster, started, timeout
+        )
+        config = routed.wired.config
+        statement = Statement(
+            function.label, function.query.sql, routed.params, routed.deadline
+        )
+        partitions = routed.tags.partitions
         try:
-            stepper.start()
-            yield Talk(stepper)
-            if stepper.wanted:
-                self._time_out(stepper)
-                yield from self._stop(stepper, connector)
-        except GeneratorExit:
-            self._cancel(connector)
-            raise
-        except BaseException:
-            yield from self._stop(stepper, connector)
-            raise
-
-    def _finished(
-        self, index: int, results: list[PGresult] | None, error: Exception | None
-    ) -> float:
-        now = time.monotonic()
-        self.seconds[index] = now - self.started
-        self.ended[index] = True
-        if results is not None:
-            self.results[index] = results
-            failed = _wire.failure(results, self.links[index].pgconn)
-        elif isinstance(error, psycopg.Error):
-            failed = _wire.lost(error)
-        else:
-            assert error is not None
-            raise error
-        if failed is None:
-            return INFINITE
-        if self.errors[index] is None:
-            self.errors[index] = failed
-        if not self.cancels:
-            self.causes.append(index)
-        return now + self.settle
-
-    def _time_out(self, stepper: Stepper[Any]) -> None:
-        """Say why the rest is stopped: the deadline, or another partition's failure."""
-        now = time.monotonic()
-        for index, wanted in stepper.wanted.items():
-            if now >= self.deadline:
-                self.causes.append(index)
-                self.errors[index] = QueryTimeout(
-                    f"no answer within {now - self.started:.3f} s",
-                    phase="send" if wanted & WRITE else "read",
+            if not partitions:
+                answer.check_count(0)
+                return answer.collect(())
+            return (
+                yield from self._exchange.call(
+                    routed.wired, partitions, statement, answer
                 )
-            else:
-                self.errors[index] = ConnectionLost(
-                    "cancelled because another partition failed"
-                )
+            )
+        except Error as error:
+            error.cluster = config.name
+            lacking = _explain.lacking_partition(function, error)
+            if lacking is not None:
+                hint = yield from self._remedy(function, routed.wired, lacking)
+                error.args = (f"{error}\nHINT: {hint}",)
+            raise placed(error, function.label) from None
 
-    def _cancel(self, connector: Connector) -> None:
-        for index, link in enumerate(self.links):
-            if self.ended[index] or index in self.cancels:
-                continue
+    def _remedy(
+        self, function: ProxyFunction, wired: Wired, partition: int
+    ) -> Steps[str]:
+        """Ask the partition, once for each function, which declaration would fit."""
+        key = function.signature.key
+        if key not in self._remedies:
+            statement = Statement(
+                function.label,
+                _explain.CANDIDATES,
+                [_explain.candidates_params(function)],
+                time.monotonic() + REMEDY_TIMEOUT,
+            )
             try:
-                self.cancels[index] = connector.cancel(link)
-            except RouterClosed as error:
-                # Nobody is left to ask: the connection is closed, its end unknown.
-                self.cancels[index] = futures.Future()
-                self.cancels[index].set_exception(error)
+                rows = yield from self._exchange.rows(
+                    wired, (partition,), statement, None
+                )
+            except Error as error:
+                return f"the partition's catalog could not be asked: {error}"
+            self._remedies[key] = _explain.remedy(function, rows[partition])
+        return self._remedies[key]
 
-    def _stop(self, stepper: Stepper[Any], connector: Connector) -> Steps[None]:
-        """Cancel what is still running, and give it a moment to say how it ended."""
-        self._cancel(connector)
-        until = time.monotonic() + GRACE
-        stepper.until = until
-        yield Talk(stepper)
-        # A link whose cancel request has come to its end may serve again.
-        ended = [cancel for i, cancel in self.cancels.items() if self.ended[i]]
-        yield Arrival(ended, until)
-
-    def reusable(self, index: int) -> bool:
-        """Whether the link may serve another call.
-
-        Not where a cancel request may still be on its way: it would hit that call.
-        """
-        cancel = self.cancels.get(index)
-        if cancel is not None and not (cancel.done() and not cancel.exception()):
-            return False
-        return self.ended[index] and self.links[index].at_rest
-
-    def close(self, index: int) -> None:
-        """Close a link that is not reusable, after its cancel request if it has one."""
-        link, cancel = self.links[index], self.cancels.get(index)
-        if cancel is None:
-            link.close()
-        else:
-            cancel.add_done_callback(lambda _: link.close())
-
-    def error(self) -> Error | None:
-        """Return the error to raise: of the first in tag order that failed by itself.
-
-        None where all were committed, be it at the last moment.
-        """
-        outcomes = self.outcomes() if self.causes else {}
-        for index in sorted(self.causes):
-            partition = self.partitions[index]
-            error = outcomes[partition].error
-            if error is not None:
-                error.sent, error.outcomes = True, outcomes
-                error.args = (f"{error}{_summary(outcomes)}",)
-                return error
-        return None
-
-    def outcomes(self) -> dict[int, Outcome[Any]]:
-        """Return what became of each partition, rows not loaded yet."""
-        return {
-            partition: self._outcome(index)
-            for index, partition in enumerate(self.partitions)
-        }
-
-    def _outcome(self, index: int) -> Outcome[Any]:
-        error = self._error(index)
-        seconds = self.seconds[index]
-        if not self.ended[index]:
-            return Outcome("unknown", [], error, True, time.monotonic() - self.started)
-        results = self.results[index]
-        if results is None:
-            return Outcome("unknown", [], error, True, seconds)
-        failed = _wire.failure(results, self.links[index].pgconn)
-        if failed is None:
-            return Outcome("committed", [], None, True, seconds)
-        # libpq's own text for a lost connection has no SQLSTATE: nobody knows. A FATAL
-        # of the server has one: it ended the transaction.
-        lost = isinstance(failed, ConnectionLost) and not failed.diag.sqlstate
-        return Outcome("unknown" if lost else "failed", [], error, True, seconds)
-
-    def _error(self, index: int) -> Error | None:
-        error = self.errors[index]
-        if error is not None and error.partition is None:
-            error.partition, error.sent = self.partitions[index], True
-            error.function = self.function
-            error.args = (f"{self.function}: [{self.labels[index]}] {error}",)
-        return error
+    def execute(
+        self,
+        cluster: str,
+        sql: str,
+        params: Sequence[Any],
+        run_on: str | int,
+        timeout: float | None,
+    ) -> Steps[dict[int, list[Any]]]:
+        started = time.monotonic()
+        deadline = started + (timeout or INFINITE)
+        yield from self.refresh(deadline)
+        try:
+            wired = yield from self.cluster(cluster, deadline)
+            tags = tag(_run_on(run_on), (), wired.config, self._routing.pick)
+            values = [None if param is None else Opaque(param) for param in params]
+            sent = _rows.dump_params(values, self._routing.adapters)
+            timeout = timeout or wired.config.query_timeout or INFINITE
+            statement = Statement(
+                "execute",
+                sql.encode(),
+                [sent] * len(tags.partitions),
+                started + timeout,
+            )
+            rows = yield from self._exchange.rows(
+                wired, tags.partitions, statement, None
+            )
+        except Error as error:
+            error.cluster = cluster
+            raise placed(error, "execute") from None
+        return rows
 
 
-_MEANING = {
-    "committed": "committed",
-    "failed": "failed, nothing of this call is there",
-    "unknown": "unknown: sent, and its end was not seen; look before you repeat it",
-}
-
-
-def _summary(outcomes: Mapping[int, Outcome[Any]]) -> str:
-    """Say in words what became of each partition, where that is not plain."""
-    states = {outcome.state for outcome in outcomes.values()}
-    if len(outcomes) == 1 and "unknown" not in states:
-        return ""
-    lines = [""]
-    for state, meaning in _MEANING.items():
-        partitions = [str(p) for p, out in outcomes.items() if out.state == state]
-        if partitions:
-            lines.append(f"partition {', '.join(partitions)}: {meaning}")
-    return "\n".join(lines)
+def _run_on(run_on: object) -> RunOn:
+    if run_on == "ALL":
+        return RunAll()
+    if run_on == "ANY":
+        return RunAny()
+    if isinstance(run_on, bool) or not isinstance(run_on, int) or run_on < 0:
+        raise RoutingError("run_on is 'ALL', 'ANY' or a partition's number")
+    return RunNumber(run_on, 1)

@@ -204,7 +204,7 @@ class Catalog:
             hints=hints,
             strict=found.strict,
             columns=found.columns,
-            timeout=found.timeout,
+            options=found.options,
         )
         # A callable's are not in the body.
         return dataclasses.replace(
@@ -222,7 +222,7 @@ class Catalog:
             registered=self.hashes,
             strict=function.strict,
             columns=columns,
-            timeout=function.timeout,
+            options=function.options,
         )
 
     def find(self, name: str) -> Entry:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plproxy_py import sources
-from plproxy_py._calls import Steps
+from plproxy_py._steps import Steps
 from plproxy_py._catalog import Catalog
 from plproxy_py._pools import Pools, Wired
 from plproxy_py.config import ClusterConfig, nearest

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plproxy_py import _rows
-from plproxy_py._calls import Conversations, Steps
+from plproxy_py._conversations import Conversations
 from plproxy_py._notices import Notice
 from plproxy_py._pools import Pools, Wired
+from plproxy_py._steps import Steps
 from plproxy_py.errors import Error
 from plproxy_py.result import Answer
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from plproxy_py._calls import Steps, run_async
+from plproxy_py._steps import Steps, run_async
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap
 from plproxy_py._home import Home

@@ -2,7 +2,7 @@
 
 A call borrows one link for each tagged partition, all slots in one step, looks at idle
 links and has missing ones opened. Nothing is sent here. Whatever has to be waited for
-is yielded (see `_calls`).
+is yielded (see `_steps`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from psycopg.adapt import AdaptersMap
 
 from plproxy_py import _leases
-from plproxy_py._calls import Arrival, Steps
+from plproxy_py._steps import Arrival, Steps
 from plproxy_py._links import Connector, Link, Session
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import (

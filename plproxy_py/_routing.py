@@ -19,9 +19,10 @@ from typing import Any
 from psycopg.adapt import AdaptersMap
 
 from plproxy_py import _rows
-from plproxy_py._calls import Conversations, Steps
+from plproxy_py._conversations import Conversations
 from plproxy_py._exchange import Exchange, Statement, results_of
 from plproxy_py._pools import Pools, Wired
+from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE
 from plproxy_py.config import Target
 from plproxy_py.errors import ConfigError, Error, RoutingError, placed
@@ -64,8 +65,8 @@ class Routing:
         self.home: Wired | None = None
         self._pools = pools
         self._exchange = exchange
-        self._adapters = adapters
-        self._pick = pick
+        self.adapters = adapters
+        self.pick = pick
         self._allow_connect = allow_connect
         # By digest: connect strings hold passwords.
         self._connects: dict[bytes, Wired] = {}
@@ -125,7 +126,7 @@ class Routing:
                     asked,
                     (yield from self._hashes(function, asked, normals, deadline)),
                 )
-            tags = function.tag(normals, wired.config, self._pick, from_home)
+            tags = function.tag(normals, wired.config, self.pick, from_home)
         except Error as error:
             raise placed(error, function.label) from None
         if tags.arguments is None:
@@ -152,7 +153,7 @@ class Routing:
         self, function: ProxyFunction, params: Sequence[Any]
     ) -> Sequence[bytes | None]:
         try:
-            return _rows.dump_params(params, self._adapters)
+            return _rows.dump_params(params, self.adapters)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{function.label}: {error}") from None
 

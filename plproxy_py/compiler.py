@@ -32,6 +32,7 @@ from plproxy_py.language.body import (
     RunAll,
 )
 from plproxy_py.language.body import RunOn as RunOnText
+from plproxy_py.options import Options
 from plproxy_py.pgtypes import PgType
 from plproxy_py.query import (
     automatic_query,
@@ -65,7 +66,7 @@ def compile_function(
     connect: Callable[..., Any] | None = None,
     strict: bool = False,
     columns: Columns = (),
-    timeout: float | None = None,
+    options: Options | None = None,
 ) -> ProxyFunction:
     """Compile a function.
 
@@ -82,7 +83,7 @@ def compile_function(
         raise compile_error(error, signature.label) from None
     if function.needs_home is not None:
         compile_error(function.needs_home, signature.label)
-    return dataclasses.replace(function, strict=strict, timeout=timeout)
+    return dataclasses.replace(function, strict=strict, options=options or Options())
 
 
 def compile_error(error: DeclarationError, label: str) -> Error:

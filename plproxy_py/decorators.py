@@ -8,17 +8,14 @@ runs.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from plproxy_py._calls import run, run_async
 from plproxy_py._catalog import Catalog, Entry
-from plproxy_py._router_base import RouterBase
-from plproxy_py.compiler import compile_error, compile_function, returning
+from plproxy_py.compiler import compile_error, compile_function
 from plproxy_py.config import nearest
 from plproxy_py.errors import (
     DeclarationError,
@@ -27,11 +24,12 @@ from plproxy_py.errors import (
     UnsupportedError,
     placed,
 )
-from plproxy_py.function import Plan, ProxyFunction
+from plproxy_py.function import ProxyFunction
 from plproxy_py.hints import Hints, hinted_arguments, hinted_signature, read_hints
 from plproxy_py.language.body import Body
 from plproxy_py.language.parser import Keyword, parse_statements
-from plproxy_py.signature import Signature, parse_columns, parse_signature
+from plproxy_py.options import Options
+from plproxy_py.signature import Signature, parse_signature
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -39,52 +37,6 @@ R_co = TypeVar("R_co", covariant=True)
 RunOnText = str | int | Callable[..., Any]
 ClusterText = str | Callable[..., str]
 ConnectText = str | Callable[..., str]
-
-
-class ProxyCall(Protocol[P, R_co]):
-    """A proxy function of a `Router`, to be called like the function it was made of."""
-
-    __name__: str
-    definition: ProxyFunction
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-    def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
-        """Return what a call with these arguments would do; send nothing."""
-
-    def with_options(self, *, timeout: float | None = None) -> ProxyCall[P, R_co]:
-        """Return the same function with another ``timeout``, in seconds."""
-
-    def returning(self, columns: str, /) -> ProxyCall[P, Any]:
-        """Return the same function with the columns of its records listed.
-
-        ``columns``: ``"id integer, username text"``. Raise `SignatureError` if it is
-        no such list, or the function does not return ``[SETOF] record``.
-        """
-
-
-class AsyncProxyCall(Protocol[P, R_co]):
-    """A proxy function of an `AsyncRouter`: awaited, and otherwise a `ProxyCall`."""
-
-    __name__: str
-    definition: ProxyFunction
-
-    # Not a def that returns Coroutine[Any, Any, R_co]: mypy would take these Anys for
-    # the user's, and asyncio.gather() of two calls for Any.
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-    async def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
-        """Return what a call with these arguments would do; send nothing."""
-
-    def with_options(self, *, timeout: float | None = None) -> AsyncProxyCall[P, R_co]:
-        """Return the same function with another ``timeout``, in seconds."""
-
-    def returning(self, columns: str, /) -> AsyncProxyCall[P, Any]:
-        """Return the same function with the columns of its records listed.
-
-        ``columns``: ``"id integer, username text"``. Raise `SignatureError` if it is
-        no such list, or the function does not return ``[SETOF] record``.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +59,7 @@ class Declaration:
             value = getattr(self, keyword)
             if not (value is None or isinstance(value, str) or callable(value)):
                 raise TypeError(f"{keyword} is a text, not {type(value).__name__}")
+        Options(timeout=self.timeout)
 
 
 LATER = (
@@ -128,84 +81,7 @@ def declaration(signature: str | None, keywords: Mapping[str, Any]) -> Declarati
         if name not in known:
             hint = nearest(name, known)
             raise TypeError(f"proxy() has no keyword {name!r}{hint}")
-    check_timeout(keywords.get("timeout"))
     return Declaration(signature, **keywords)
-
-
-def check_timeout(timeout: object) -> None:
-    """Raise TypeError or ValueError for what is no number of seconds above 0."""
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
-    if not timeout > 0:
-        raise ValueError("timeout is above 0 seconds; leave it out for none")
-
-
-def bind_call(
-    router: RouterBase,
-    entry: Entry,
-    timeout: float | None = None,
-) -> Any:
-    """Return the callable of a function on a `Router`, a `ProxyCall`."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return run(router._call(entry.current, args, kwargs, timeout))
-
-    def plan(*args: Any, **kwargs: Any) -> Plan:
-        return run(router._plan(entry.current, args, kwargs))
-
-    def with_options(*, timeout: float | None = None) -> Any:
-        check_timeout(timeout)
-        return bind_call(router, entry, timeout)
-
-    def with_columns(columns: str, /) -> Any:
-        listed = returning(entry.current(), parse_columns(columns))
-        return bind_call(router, Entry(listed, wraps=entry.wraps), timeout)
-
-    _dress(call, entry)
-    call.returning = with_columns  # type: ignore[attr-defined]
-    call.plan = plan  # type: ignore[attr-defined]
-    call.with_options = with_options  # type: ignore[attr-defined]
-    return call
-
-
-def bind_async_call(
-    router: RouterBase,
-    entry: Entry,
-    timeout: float | None = None,
-) -> Any:
-    """Return the callable of a function on an `AsyncRouter`, an `AsyncProxyCall`."""
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        return await run_async(router._call(entry.current, args, kwargs, timeout))
-
-    async def plan(*args: Any, **kwargs: Any) -> Plan:
-        return await run_async(router._plan(entry.current, args, kwargs))
-
-    def with_options(*, timeout: float | None = None) -> Any:
-        check_timeout(timeout)
-        return bind_async_call(router, entry, timeout)
-
-    def with_columns(columns: str, /) -> Any:
-        listed = returning(entry.current(), parse_columns(columns))
-        return bind_async_call(router, Entry(listed, wraps=entry.wraps), timeout)
-
-    _dress(call, entry)
-    call.returning = with_columns  # type: ignore[attr-defined]
-    call.plan = plan  # type: ignore[attr-defined]
-    call.with_options = with_options  # type: ignore[attr-defined]
-    return call
-
-
-def _dress(call: Any, entry: Entry) -> None:
-    function = entry.function
-    if entry.wraps is not None:
-        functools.update_wrapper(call, entry.wraps)
-    else:
-        call.__name__ = call.__qualname__ = function.signature.name
-        call.__doc__ = f"Call {function.signature}."
-    call.definition = function
 
 
 def declare(
@@ -257,7 +133,7 @@ def _declared(
         run_on=given.run_on if callable(given.run_on) else None,
         cluster=given.cluster if callable(given.cluster) else None,
         connect=given.connect if callable(given.connect) else None,
-        timeout=given.timeout,
+        options=Options(timeout=given.timeout),
     )
 
 

@@ -15,6 +15,7 @@ from plproxy_py import values
 from plproxy_py._scalars import Codec
 from plproxy_py.errors import UnsupportedError
 from plproxy_py.language.body import Body
+from plproxy_py.options import Options
 from plproxy_py.query import RemoteQuery
 from plproxy_py.result import Answer
 from plproxy_py.signature import Columns, Signature
@@ -69,7 +70,7 @@ class ProxyFunction:
     without a call. ``answer`` None: a dynamic record before its columns are listed.
     ``columns``: of a composite result, ``row_type``: its name where
     nobody has said them. ``needs_home``: why it can't do without a home
-    database. ``timeout``: float seconds or None.
+    database.
     """
 
     signature: Signature
@@ -86,7 +87,7 @@ class ProxyFunction:
     row_type: str | None = None
     strict: bool = False
     needs_home: UnsupportedError | None = None
-    timeout: float | None = None
+    options: Options = Options()
     label: str = field(init=False)
     _codecs: tuple[Codec | None, ...] = field(init=False, repr=False)
     _zoned: tuple[int, ...] = field(init=False, repr=False)

@@ -9,17 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
-from plproxy_py._calls import run
+from plproxy_py._handles import bind_call
 from plproxy_py._router_base import RouterBase
+from plproxy_py._steps import run
 from plproxy_py.decorators import (
     ClusterText,
     ConnectText,
-    ProxyCall,
     RunOnText,
-    bind_call,
     declaration,
     declare,
 )
+from plproxy_py.proxycall import ProxyCall
 from plproxy_py.result import Row
 
 P = ParamSpec("P")
@@ -112,7 +112,7 @@ class Router(RouterBase):
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function by ``name``, ``schema.name`` or ``name(argtypes)``."""
-        return run(self._call(self._find(name), args, kwargs))
+        return run(self._calls.call(self._find(name), args, kwargs))
 
     def execute(
         self,
@@ -127,7 +127,7 @@ class Router(RouterBase):
         ``run_on``: ``"ALL"``, ``"ANY"`` or a partition's number. Each partition
         commits by itself.
         """
-        return run(self._execute(cluster, sql, params, run_on, timeout))
+        return run(self._calls.execute(cluster, sql, params, run_on, timeout))
 
     def close(self, timeout: float = 10.0) -> None:
         """Refuse new calls, wait ``timeout`` seconds for others, close connections."""

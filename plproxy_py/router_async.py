@@ -9,17 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
-from plproxy_py._calls import run_async
+from plproxy_py._handles import bind_async_call
 from plproxy_py._router_base import RouterBase
+from plproxy_py._steps import run_async
 from plproxy_py.decorators import (
-    AsyncProxyCall,
     ClusterText,
     ConnectText,
     RunOnText,
-    bind_async_call,
     declaration,
     declare,
 )
+from plproxy_py.proxycall import AsyncProxyCall
 from plproxy_py.result import Row
 
 P = ParamSpec("P")
@@ -117,7 +117,7 @@ class AsyncRouter(RouterBase):
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function by ``name``, ``schema.name`` or ``name(argtypes)``."""
-        return await run_async(self._call(self._find(name), args, kwargs))
+        return await run_async(self._calls.call(self._find(name), args, kwargs))
 
     async def execute(
         self,
@@ -132,7 +132,9 @@ class AsyncRouter(RouterBase):
         ``run_on``: ``"ALL"``, ``"ANY"`` or a partition's number. Each partition
         commits by itself.
         """
-        return await run_async(self._execute(cluster, sql, params, run_on, timeout))
+        return await run_async(
+            self._calls.execute(cluster, sql, params, run_on, timeout)
+        )
 
     async def close(self, timeout: float = 10.0) -> None:
         """Refuse new calls, wait ``timeout`` seconds for others, close connections."""

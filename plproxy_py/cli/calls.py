@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from plproxy_py._catalog import Entry
+from plproxy_py._handles import bind_call
 from plproxy_py._router_base import RouterBase
 from plproxy_py.cli import render
 from plproxy_py.cli.arguments import ArgumentsCommand, misfits, read_arguments
@@ -21,7 +22,6 @@ from plproxy_py.cli.common import (
 )
 from plproxy_py.cli.keys import locate
 from plproxy_py.cli.words import run_on_text
-from plproxy_py.decorators import bind_call
 from plproxy_py.errors import SignatureError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.language.body import RunAny, RunNumber

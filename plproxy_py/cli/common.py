@@ -20,8 +20,8 @@ from typing import IO, Any, TypeVar
 import click
 
 from plproxy_py import AsyncRouter, Notice, Router
-from plproxy_py._calls import run, run_async
 from plproxy_py._router_base import RouterBase
+from plproxy_py._steps import run, run_async
 from plproxy_py.cli.render import printable
 from plproxy_py.config import ClusterConfig, nearest, parse_connstr
 from plproxy_py.errors import ConfigError, Error
@@ -183,7 +183,7 @@ class Commands(click.Group):
 
 def find_cluster(router: RouterBase, name: str) -> ClusterConfig:
     """Return a cluster. Raise `NoSuchCluster` with the nearest name."""
-    return run(router._cluster(name)).config
+    return run(router._calls.cluster(name)).config
 
 
 def find_function(router: RouterBase, name: str) -> ProxyFunction:
@@ -208,5 +208,5 @@ async def execute(
 
     Any router will do: an application's own may be a `Router`.
     """
-    steps = router._execute(cluster, sql, (), partition, timeout)
+    steps = router._calls.execute(cluster, sql, (), partition, timeout)
     return (await run_async(steps))[partition]

@@ -19,6 +19,7 @@ from plproxy_py.errors import (
     UnsupportedError,
 )
 from plproxy_py.function import Named
+from plproxy_py.options import Options
 from plproxy_py.query import RemoteQuery
 from plproxy_py.signature import parse_columns
 from plproxy_py.tagging import RunHome
@@ -362,8 +363,9 @@ def test_the_row_of_a_composite_type_lists_its_columns() -> None:
 
 
 def test_options_are_kept() -> None:
-    function = define("f(a text)", strict=True, timeout=1.5)
-    assert (function.strict, function.timeout) == (True, 1.5)
+    options = Options(timeout=1.5)
+    function = define("f(a text)", strict=True, options=options)
+    assert (function.strict, function.options) == (True, options)
     assert function.label == "public.f(1)"
     assert function.answer is not None
     assert function.answer.void

@@ -57,7 +57,7 @@ def test_a_face_keeps_what_only_python_knows(router: Router) -> None:
     face = router.proxy(email)
     assert face.plan("USERDB").partitions == (2,)
     assert face.plan("USERDB").cluster == "userdb"
-    assert face.definition.timeout == 5
+    assert face.definition.options.timeout == 5
 
 
 @pytest.mark.parametrize(

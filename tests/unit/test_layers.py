@@ -21,12 +21,12 @@ FLOORS = [
     "_version errors",
     "_lookup3 _hash_numbers hashing pgtypes signature language language/*"
     " _scalars values _casts _defaults query expression tagging result fits hints"
-    " function compiler",
+    " options function compiler",
     "config sources sources/*",
     "_wire _waiting _links _rows _notices _leases",
-    "_calls _pools _explain _catalog _exchange _routing _clusters _home"
-    " _home_clusters _router_base",
-    "decorators",
+    "_steps _conversations _pools _explain _catalog _exchange _routing _clusters"
+    " _home _home_clusters _calls _router_base",
+    "decorators proxycall _handles",
     "router router_async",
     "cli cli/* demo _embedded _reaper",
     "__init__",

@@ -1,0 +1,126 @@
+"""A call as a generator of waits, and the two ways to drive it.
+
+The generator yields what it must wait for, a `Wait`, and goes on when the wait is
+over: `Router` blocks in it, `AsyncRouter` awaits it, and nothing else differs between
+them. A wait that is broken off (Ctrl-C, a cancelled task) is thrown into the generator,
+which cancels what it started on the partitions before it lets the exception out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Generator
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from plproxy_py._waiting import (
+    INFINITE,
+    TICK,
+    Stepper,
+    wait_many,
+    wait_many_async,
+)
+
+T = TypeVar("T")
+
+
+class Wait(Protocol):
+    """Something to wait for, in two ways."""
+
+    def block(self) -> None: ...
+
+    async def suspend(self) -> None: ...
+
+
+Steps = Generator[Wait, None, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Wait for conversations, as long as their stepper allows."""
+
+    stepper: Stepper[Any]
+
+    def block(self) -> None:
+        wait_many(self.stepper)
+
+    async def suspend(self) -> None:
+        await wait_many_async(self.stepper)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Wait until all futures are done, or one failed, or ``until`` has come."""
+
+    awaited: Collection[futures.Future[Any]]
+    until: float
+
+    def block(self) -> None:
+        pending: Collection[futures.Future[Any]] = self.awaited
+        while pending and (left := self.until - time.monotonic()) > 0:
+            # A lock that waits without end does not see a signal: hence the tick.
+            done, pending = futures.wait(
+                pending, min(left, TICK), futures.FIRST_EXCEPTION
+            )
+            if any(future.cancelled() or future.exception() for future in done):
+                return
+
+    async def suspend(self) -> None:
+        left = self.until - time.monotonic()
+        if left > 0:
+            wrapped = [asyncio.wrap_future(future) for future in self.awaited]
+            # The futures belong to the connector: giving up here does not end them.
+            shields = [asyncio.shield(future) for future in wrapped]
+            try:
+                await asyncio.wait(
+                    shields,
+                    timeout=None if left == INFINITE else left,
+                    return_when=asyncio.FIRST_EXCEPTION,
+                )
+            finally:
+                for future in (*shields, *wrapped):
+                    future.add_done_callback(_seen)
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Look at a failure that nobody waits for any longer, lest asyncio log it."""
+    if not future.cancelled():
+        future.exception()
+
+
+def run(steps: Steps[T]) -> T:
+    """Drive a call on this thread."""
+    try:
+        wait = next(steps)
+        while True:
+            try:
+                wait.block()
+            except BaseException as error:
+                wait = steps.throw(error)
+            else:
+                wait = next(steps)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
+
+
+async def run_async(steps: Steps[T]) -> T:
+    """Drive a call on this event loop."""
+    try:
+        wait = next(steps)
+        while True:
+            try:
+                await wait.suspend()
+            except BaseException as error:
+                wait = steps.throw(error)
+            else:
+                wait = next(steps)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        steps.close()

@@ -1,0 +1,44 @@
+"""What a declaration says beyond PL/Proxy's statements.
+
+Held by every function, and overridden for one callable by ``with_options``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a call runs.
+
+    ``timeout``: seconds for the whole call. ``settle``: seconds that the others get
+    once a partition failed, None for as long as it takes. ``partial``: missing
+    partitions are allowed, ``need`` the least number that must answer then. ``first``:
+    the first partition with a row ends the call. ``idempotent``: a call may be
+    repeated, or broken off, without harm.
+    """
+
+    timeout: float | None = None
+    settle: float | None = 1.0
+    need: int = 1
+    partial: bool = False
+    first: bool = False
+    idempotent: bool = False
+
+    def __post_init__(self) -> None:
+        _check_seconds("timeout", self.timeout, zero=False)
+        _check_seconds("settle", self.settle, zero=True)
+        if isinstance(self.need, bool) or not isinstance(self.need, int):
+            raise TypeError(f"need is a number, not {type(self.need).__name__}")
+        if self.need < 1:
+            raise ValueError("need is at least 1")
+
+
+def _check_seconds(name: str, seconds: object, *, zero: bool) -> None:
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {type(seconds).__name__}")
+    if not (seconds > 0 or (zero and seconds == 0)):
+        raise ValueError(f"{name} is above 0 seconds; leave it out for the default")
