@@ -2,6 +2,7 @@
 
 from plproxy_py._notices import Notice
 from plproxy_py._version import __version__
+from plproxy_py.answers import Bound, Partial, Results
 from plproxy_py.config import ClusterConfig, Partition, Target
 from plproxy_py.errors import (
     ColumnMismatch,
@@ -29,14 +30,23 @@ from plproxy_py.errors import (
 )
 from plproxy_py.function import Plan
 from plproxy_py.hints import Float4, Int2, Int4, Json, Timestamp, Varchar
-from plproxy_py.proxycall import AsyncProxyCall, ProxyCall
+from plproxy_py.proxycall import (
+    AsyncProxyCall,
+    AsyncStreamCall,
+    ProxyCall,
+    StreamCall,
+)
 from plproxy_py.result import Row
 from plproxy_py.router import Router
 from plproxy_py.router_async import AsyncRouter
+from plproxy_py.streams import AsyncStream, Stream
 
 __all__ = [
     "AsyncProxyCall",
     "AsyncRouter",
+    "AsyncStream",
+    "AsyncStreamCall",
+    "Bound",
     "ClusterConfig",
     "ColumnMismatch",
     "ConfigError",
@@ -54,6 +64,7 @@ __all__ = [
     "Notice",
     "Outcome",
     "ParseError",
+    "Partial",
     "Partition",
     "PartitionCountError",
     "PartitionError",
@@ -63,11 +74,14 @@ __all__ = [
     "QueryTimeout",
     "RemoteError",
     "ResultError",
+    "Results",
     "Router",
     "RouterClosed",
     "RoutingError",
     "Row",
     "SignatureError",
+    "Stream",
+    "StreamCall",
     "Target",
     "Timestamp",
     "TooManyRows",

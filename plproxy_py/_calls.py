@@ -7,146 +7,210 @@ yielded (see `_steps`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plproxy_py import _explain, _rows
-from plproxy_py._catalog import Catalog
-from plproxy_py._clusters import Clusters
-from plproxy_py._exchange import Exchange, Statement
-from plproxy_py._home import Home, RowTypes
-from plproxy_py._home_clusters import HomeClusters
-from plproxy_py._links import Connector
-from plproxy_py._pools import Wired
-from plproxy_py._routing import Routing
+from plproxy_py._collect import Answered, answer_of, rows_of
+from plproxy_py._conversations import Conversations
+from plproxy_py._exchange import Exchange, Statement, results_of
+from plproxy_py._pools import Loan, Wired
+from plproxy_py._preparing import Callee, Prepared, Preparer, arguments_of
+from plproxy_py._routing import Routed
+from plproxy_py._scatter import scatter
 from plproxy_py._steps import Steps
+from plproxy_py._streams import Source
 from plproxy_py._waiting import INFINITE
-from plproxy_py.errors import ConfigError, Error, RoutingError, SignatureError, placed
-from plproxy_py.function import Opaque, Plan, ProxyFunction
+from plproxy_py.answers import Partial
+from plproxy_py.errors import (
+    Error,
+    Outcome,
+    RoutingError,
+    placed,
+)
+from plproxy_py.function import Opaque, ProxyFunction
 from plproxy_py.language.body import RunAll, RunAny, RunNumber
 from plproxy_py.tagging import RunOn, tag
+
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+    from psycopg.pq.abc import PGresult
+
+T = TypeVar("T")
 
 REMEDY_TIMEOUT = 1.0
 
 
 class Calls:
-    """What a router does for each call.
+    """What a router does for each call."""
 
-    ``clusters``: where they are looked up, None before `configure`; ``reflected``:
-    what else keeps functions current. ``config_ttl`` as on the router.
-    """
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        routing: Routing,
-        exchange: Exchange,
-        connector: Connector,
-    ) -> None:
-        self.clusters: Clusters | None = None
-        self.reflected: HomeClusters | None = None
-        self.config_ttl = 1.0
-        self._catalog = catalog
-        self._routing = routing
-        self._exchange = exchange
-        self._connector = connector
-        self._row_types: RowTypes | None = None
+    def __init__(self, preparer: Preparer, exchange: Exchange) -> None:
+        self.preparer = preparer
+        self.exchange = exchange
         self._remedies: dict[str, str] = {}
 
-    def cluster(self, name: str, deadline: float = INFINITE) -> Steps[Wired]:
-        if self.clusters is None:
-            raise ConfigError("this router has no configuration yet: call configure()")
-        return (yield from self.clusters.get(name, deadline))
-
-    def plan(
-        self,
-        find: Callable[[], ProxyFunction],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-    ) -> Steps[Plan]:
-        yield from self.refresh(INFINITE)
-        function = yield from self._described(find(), INFINITE)
-        routing = self._routing
-        normals = yield from routing.arguments(function, args, kwargs, INFINITE)
-        started = time.monotonic()
-        routed = yield from routing.route(
-            function, normals, self.cluster, started, None
-        )
-        config, tags = routed.wired.config, routed.tags
-        return Plan(
-            function.label,
-            config.name,
-            function.query.sql.decode(),
-            tuple(normals[index] for index in function.query.feeds),
-            tags.partitions,
-            tags.hashes,
-            tuple(config.target(partition).redacted for partition in tags.partitions),
-        )
-
-    def refresh(self, deadline: float) -> Steps[None]:
-        for source in (self.clusters, self.reflected):
-            if source is not None:
-                yield from source.refresh(deadline)
-
-    def _described(
-        self, function: ProxyFunction, deadline: float
-    ) -> Steps[ProxyFunction]:
-        """Return the function with its row type's columns, which home may know."""
-        home = self._routing.home
-        if function.row_type is None or home is None:
-            return function
-        if self._row_types is None:
-            self._row_types = RowTypes(
-                Home(home, self._exchange),
-                self._connector,
-                self.config_ttl,
-                self._catalog.describe,
-            )
-        return (yield from self._row_types.described(function, deadline))
-
     def call(
-        self,
-        find: Callable[[], ProxyFunction],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        timeout: float | None = None,
+        self, callee: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Steps[Any]:
-        """One call of a function, as steps. ``find`` gives it, of the map in force."""
+        """One call of a function, to its answer; a `Source` for a stream."""
+        prepared = yield from self.preparer.prepare(callee, args, kwargs)
+        if prepared.answer.stream:
+            return self._source(prepared)
+        if prepared.routed is None:
+            return prepared.nothing
+        return (yield from self._answer(prepared, prepared.routed))
+
+    def each(self, callee: Callee, calls: Mapping[int, Any]) -> Steps[Any]:
+        """Call each partition with its own arguments; return the answer."""
+        started = time.monotonic()
+        function, answer, options, deadline = yield from self.preparer.opened(
+            callee, started
+        )
+        normals: dict[int, list[Any]] = {}
+        for partition, item in calls.items():
+            args, kwargs = arguments_of(item, function.label, f"partition {partition}")
+            normals[partition] = yield from self.preparer.routing.arguments(
+                function, args, kwargs, deadline
+            )
+        if len(normals) > 1 and not (answer.setof or function.gather):
+            raise RoutingError(
+                f"{function.label}: several partitions give several rows, and it "
+                "returns one: declare a set, or combine="
+            )
+        if len({function.window(own) for own in normals.values()}) > 1:
+            raise RoutingError(f"{function.label}: limit and offset must be the same")
+        routed = yield from self.preparer.routing.route_each(
+            function, normals, self.preparer.cluster, started, options.timeout
+        )
+        own = next(iter(normals.values()))
+        prepared = Prepared(function, answer, options, own, routed)
+        return (yield from self._answer(prepared, routed))
+
+    def _answer(self, prepared: Prepared, routed: Routed) -> Steps[Any]:
+        answer, options = prepared.answer, prepared.options
+        statement = prepared.statement(routed)
+        exchange, wired, partitions = (
+            self.exchange,
+            routed.wired,
+            routed.tags.partitions,
+        )
+        read = _Reader(prepared, partitions)
+        if options.first:
+            steps = scatter(
+                exchange,
+                wired,
+                partitions,
+                statement,
+                read.first,
+                lambda result: _rows.has_row(result, answer.setof),
+            )
+        elif options.partial:
+            steps = scatter(exchange, wired, partitions, statement, read.partial)
+        else:
+            steps = exchange.run(wired, partitions, statement, read.whole)
+        return (yield from self.told(prepared, routed, steps))
+
+    def adopt(
+        self,
+        prepared: Prepared,
+        routed: Routed,
+        loan: Loan,
+        began: float,
+        conversation: PQGen[list[PGresult]],
+    ) -> Steps[Any]:
+        """Go on with a call that was sent to its one partition."""
+        (partition,) = routed.tags.partitions
+        steps = self.exchange.adopt(
+            routed.wired,
+            partition,
+            prepared.statement(routed),
+            loan,
+            began,
+            conversation,
+            _Reader(prepared, (partition,)).whole,
+        )
+        return (yield from self.told(prepared, routed, steps))
+
+    def outcomes(
+        self, callee: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Steps[dict[int, Outcome[Any]]]:
+        """Run a call on each partition by itself; return what became of each."""
+        prepared = yield from self.preparer.prepare(callee, args, kwargs)
+        routed, function = prepared.routed, prepared.function
+        if routed is None:
+            return {}
+
+        def read(talk: Conversations) -> dict[int, Outcome[Any]]:
+            outcomes = talk.outcomes()
+            for partition, link, result in _answered(talk):
+                try:
+                    rows = rows_of(function, prepared.answer, link, result)
+                    outcomes[partition].rows.extend(rows)
+                except Error as error:
+                    error.partition, error.sent = partition, True
+                    placed(error, function.label)
+                    outcomes[partition] = replace(outcomes[partition], error=error)
+            return outcomes
+
+        statement = prepared.statement(routed)
+        steps = scatter(
+            self.exchange, routed.wired, routed.tags.partitions, statement, read
+        )
+        return (yield from self.told(prepared, routed, steps))
+
+    def stream(
+        self, callee: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Steps[Source]:
+        """Return a streaming call, nothing sent yet."""
+        return self._source((yield from self.preparer.prepare(callee, args, kwargs)))
+
+    def _source(self, prepared: Prepared) -> Source:
+        routed = prepared.routed
+        if routed is None or not routed.tags.partitions:
+            return Source.empty()
+        timeout = prepared.options.timeout or routed.wired.config.query_timeout
+
+        def told(steps: Steps[list[Any]]) -> Steps[list[Any]]:
+            return self.told(prepared, routed, steps)
+
+        return Source(
+            self.exchange,
+            routed.wired,
+            routed.tags.partitions,
+            prepared.statement(routed),
+            prepared.function,
+            prepared.answer,
+            prepared.normals,
+            timeout or INFINITE,
+            told,
+        )
+
+    def ping(self, cluster: str, timeout: float | None) -> Steps[dict[int, Any]]:
+        """Ask each partition for nothing; return the seconds, or the error."""
         started = time.monotonic()
         deadline = started + (timeout or INFINITE)
-        yield from self.refresh(deadline)
-        function = find()
-        timeout = timeout or function.options.timeout
-        deadline = started + (timeout or INFINITE)
-        function = yield from self._described(function, deadline)
-        answer = function.answer
-        if answer is None:
-            raise SignatureError(
-                f"{function.label} returns records: list their columns, returning()",
-                sqlstate="42601",
-            )
-        normals = yield from self._routing.arguments(function, args, kwargs, deadline)
-        if function.strict and any(normal is None for normal in normals):
-            return [] if answer.setof else None
-        routed = yield from self._routing.route(
-            function, normals, self.cluster, started, timeout
-        )
-        config = routed.wired.config
-        statement = Statement(
-            function.label, function.query.sql, routed.params, routed.deadline
-        )
-        partitions = routed.tags.partitions
+        yield from self.preparer.refresh(deadline)
+        wired = yield from self.preparer.cluster(cluster, deadline)
+        partitions = tag(RunAll(), (), wired.config, self.preparer.routing.pick)
+        reached = partitions.partitions
+        statement = Statement("ping", b"SELECT", [()] * len(reached), deadline)
+
+        def read(talk: Conversations) -> dict[int, Any]:
+            return {
+                partition: outcome.error or outcome.seconds
+                for partition, outcome in talk.outcomes().items()
+            }
+
+        return (yield from scatter(self.exchange, wired, reached, statement, read))
+
+    def told(self, prepared: Prepared, routed: Routed, steps: Steps[T]) -> Steps[T]:
+        """Take the steps; say of an error which call it is about, and what helps."""
+        function = prepared.function
         try:
-            if not partitions:
-                answer.check_count(0)
-                return answer.collect(())
-            return (
-                yield from self._exchange.call(
-                    routed.wired, partitions, statement, answer
-                )
-            )
+            return (yield from steps)
         except Error as error:
-            error.cluster = config.name
+            error.cluster = routed.wired.config.name
             lacking = _explain.lacking_partition(function, error)
             if lacking is not None:
                 hint = yield from self._remedy(function, routed.wired, lacking)
@@ -166,9 +230,7 @@ class Calls:
                 time.monotonic() + REMEDY_TIMEOUT,
             )
             try:
-                rows = yield from self._exchange.rows(
-                    wired, (partition,), statement, None
-                )
+                rows = yield from self.exchange.rows(wired, (partition,), statement)
             except Error as error:
                 return f"the partition's catalog could not be asked: {error}"
             self._remedies[key] = _explain.remedy(function, rows[partition])
@@ -184,12 +246,12 @@ class Calls:
     ) -> Steps[dict[int, list[Any]]]:
         started = time.monotonic()
         deadline = started + (timeout or INFINITE)
-        yield from self.refresh(deadline)
+        yield from self.preparer.refresh(deadline)
         try:
-            wired = yield from self.cluster(cluster, deadline)
-            tags = tag(_run_on(run_on), (), wired.config, self._routing.pick)
+            wired = yield from self.preparer.cluster(cluster, deadline)
+            tags = tag(_run_on(run_on), (), wired.config, self.preparer.routing.pick)
             values = [None if param is None else Opaque(param) for param in params]
-            sent = _rows.dump_params(values, self._routing.adapters)
+            sent = _rows.dump_params(values, self.preparer.routing.adapters)
             timeout = timeout or wired.config.query_timeout or INFINITE
             statement = Statement(
                 "execute",
@@ -197,13 +259,66 @@ class Calls:
                 [sent] * len(tags.partitions),
                 started + timeout,
             )
-            rows = yield from self._exchange.rows(
-                wired, tags.partitions, statement, None
-            )
+            rows = yield from self.exchange.rows(wired, tags.partitions, statement)
         except Error as error:
             error.cluster = cluster
             raise placed(error, "execute") from None
         return rows
+
+
+class _Reader:
+    """What is made of a call's conversations, by the kind of call."""
+
+    def __init__(self, prepared: Prepared, partitions: Sequence[int]) -> None:
+        self._prepared = prepared
+        self._partitions = partitions
+
+    def whole(self, talk: Conversations) -> Any:
+        results_of(talk)
+        return self._collected(talk, _answered(talk))
+
+    def partial(self, talk: Conversations) -> Any:
+        answered = _answered(talk)
+        need = min(self._prepared.options.need, len(self._partitions))
+        if len(answered) < need:
+            results_of(talk)
+        errors = {
+            partition: outcome.error
+            for partition, outcome in talk.outcomes().items()
+            if outcome.error is not None
+        }
+        return Partial(self._collected(talk, answered), tuple(errors), errors)
+
+    def first(self, talk: Conversations) -> Any:
+        answered = _answered(talk)
+        if talk.winner is not None:
+            won = self._partitions[talk.winner]
+            return self._collected(talk, [one for one in answered if one[0] == won])
+        results_of(talk)
+        return self._collected(talk, [] if self._prepared.answer.optional else answered)
+
+    def _collected(self, talk: Conversations, answered: Sequence[Answered]) -> Any:
+        """Return the answer. An error tells that all was committed nevertheless."""
+        call = self._prepared
+        rows: dict[int, list[Any]] = {}
+        try:
+            return answer_of(call.function, call.answer, call.normals, answered, rows)
+        except Error as error:
+            error.sent, error.outcomes = bool(self._partitions), talk.outcomes()
+            for partition, loaded in rows.items():
+                error.outcomes[partition].rows.extend(loaded)
+            raise
+
+
+def _answered(talk: Conversations) -> list[Answered]:
+    """Return what was committed, in tag order."""
+    return [
+        (partition, link, results[-1])
+        for partition, link, results, state in zip(
+            talk.partitions, talk.links, talk.results, talk.states, strict=True
+        )
+        if state == "committed" and link is not None and results
+    ]
 
 
 def _run_on(run_on: object) -> RunOn:

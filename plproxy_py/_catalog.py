@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from plproxy_py.compiler import compile_error, compile_function
-from plproxy_py.config import nearest
-from plproxy_py.errors import ConfigError, DeclarationError, SignatureError
+from plproxy_py.errors import ConfigError, DeclarationError, SignatureError, nearest
 from plproxy_py.function import ProxyFunction
 from plproxy_py.hints import Hints
 from plproxy_py.language.create import read_functions
@@ -205,6 +204,7 @@ class Catalog:
             strict=found.strict,
             columns=found.columns,
             options=found.options,
+            clauses=found.clauses,
         )
         # A callable's are not in the body.
         return dataclasses.replace(

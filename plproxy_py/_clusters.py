@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plproxy_py import sources
-from plproxy_py._steps import Steps
 from plproxy_py._catalog import Catalog
 from plproxy_py._pools import Pools, Wired
-from plproxy_py.config import ClusterConfig, nearest
-from plproxy_py.errors import ConfigError, DeclarationError, NoSuchCluster
+from plproxy_py._steps import Steps
+from plproxy_py.config import ClusterConfig
+from plproxy_py.errors import ConfigError, DeclarationError, NoSuchCluster, nearest
 
 logger = logging.getLogger("plproxy_py")
 
@@ -35,6 +35,9 @@ class Clusters(Protocol):
 
     def get(self, name: str, deadline: float) -> Steps[Wired]:
         """Return a cluster. Raise `NoSuchCluster`, or `QueryTimeout`."""
+
+    def current(self, name: str) -> Wired | None:
+        """Return a cluster that can be taken as it is, None if one must look."""
 
     def configs(self) -> Mapping[str, ClusterConfig]:
         """Return what is known without asking anybody."""
@@ -122,6 +125,9 @@ class FixedClusters:
         yield from ()
         return self.map.get(name)
 
+    def current(self, name: str) -> Wired | None:
+        return self.map.wired.get(name)
+
     def configs(self) -> Mapping[str, ClusterConfig]:
         return {name: wired.config for name, wired in self.map.wired.items()}
 
@@ -199,6 +205,10 @@ class FileClusters(FixedClusters):
             logger.error("the last good configuration stays in force: %s", error)
         finally:
             self._checking.release()
+
+    def current(self, name: str) -> Wired | None:
+        is_due = self._clock() - self._checked >= FILE_TTL
+        return None if is_due else super().current(name)
 
     def stats(self) -> Mapping[str, Any]:
         return {

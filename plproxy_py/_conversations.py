@@ -6,9 +6,9 @@ Sends, reads, stops what must be stopped, and tells the truth about each partiti
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
@@ -22,117 +22,181 @@ from plproxy_py.errors import (
     Outcome,
     QueryTimeout,
     RouterClosed,
+    State,
 )
 
 if TYPE_CHECKING:
+    from psycopg.abc import PQGen
     from psycopg.pq.abc import PGresult
 
-# How long a cancelled statement may take to say how it ended, before it is unknown.
+T = TypeVar("T")
+
+# How long a cancelled statement may take to say how it ended, before it is unknown:
+# past a deadline or after an interruption, and where nobody is in a hurry.
 GRACE = 0.08
+LONG_GRACE = 1.0
 
 
 class Conversations:
     """The conversations of one call with its tagged partitions.
 
-    Made when all links are there; `hold` sends and reads, `outcomes` then tells the
-    truth about each partition, and `reusable` which links may serve another call.
+    `begin` starts one as soon as its link is there, ``stepper`` advances them, `stop`
+    ends those that still run. `outcomes` then tells the truth about each partition,
+    and `reusable` which links may serve another call. All by position of
+    ``partitions``. ``settle``: seconds that the others get once one failed.
     """
 
     def __init__(
         self,
-        links: Sequence[Link],
         partitions: Sequence[int],
+        labels: Sequence[str],
+        function: str,
         deadline: float,
         settle: float | None,
-        function: str,
-        labels: Sequence[str],
     ) -> None:
-        self.links = links
-        self.function = function
-        self.labels = labels
+        count = len(partitions)
         self.partitions = partitions
+        self.labels = labels
+        self.function = function
         self.deadline = deadline
         self.settle = INFINITE if settle is None else settle
-        self.results: list[list[PGresult] | None] = [None] * len(links)
-        self.errors: list[Error | None] = [None] * len(links)
-        self.seconds = [0.0] * len(links)
-        self.ended = [False] * len(links)
+        self.links: list[Link | None] = [None] * count
+        self.results: list[list[PGresult] | None] = [None] * count
+        self.errors: list[Error | None] = [None] * count
+        self.states: list[State] = ["failed"] * count
+        self.began = [0.0] * count
+        self.seconds = [0.0] * count
+        self.ended = [False] * count
         self.causes: list[int] = []  # those that failed by themselves, not by us
-        self.started = time.monotonic()
         self.cancels: dict[int, futures.Future[None]] = {}
+        self.is_enough: Callable[[PGresult], bool] | None = None
+        self.winner: int | None = None  # whose result was enough
+        self.settle_until = INFINITE
+        self.stepper: Stepper[list[PGresult]] = Stepper(deadline, self._finished)
 
-    def hold(
+    def begin(
         self,
-        sql: bytes,
-        params: Sequence[Sequence[bytes | None]],
-        connector: Connector,
-    ) -> Steps[None]:
-        """Send to all partitions and read until all have answered, or time is up.
+        index: int,
+        link: Link,
+        conversation: PQGen[list[PGresult]],
+        began: float | None = None,
+    ) -> None:
+        """Let a conversation send what it has to say.
 
-        ``params``: for each link, by position.
+        ``began``: when it was sent, if it was.
         """
-        stepper = Stepper(
-            [
-                _wire.call_gen(link.pgconn, sql, own)
-                for link, own in zip(self.links, params, strict=True)
-            ],
-            [link.fileno for link in self.links],
-            self.deadline,
-            self._finished,
-        )
+        self.links[index] = link
+        self.states[index] = "unknown"
+        self.began[index] = began or time.monotonic()
+        self.stepper.start(index, conversation, link.fileno)
+
+    def refuse(self, index: int, error: Error) -> None:
+        """Note that there is no link for a partition: nothing is sent to it."""
+        self.errors[index] = error
+        self.causes.append(index)
+
+    def guard(self, connector: Connector, steps: Steps[T]) -> Steps[T]:
+        """Take these steps; what runs when they are interrupted is stopped first."""
         try:
-            stepper.start()
-            yield Talk(stepper)
-            if stepper.wanted:
-                self._time_out(stepper)
-                yield from self._stop(stepper, connector)
+            return (yield from steps)
         except GeneratorExit:
             self._cancel(connector)
             raise
         except BaseException:
-            yield from self._stop(stepper, connector)
+            yield from self.stop(connector)
             raise
 
     def _finished(
         self, index: int, results: list[PGresult] | None, error: Exception | None
     ) -> float:
         now = time.monotonic()
-        self.seconds[index] = now - self.started
+        link = self.links[index]
+        assert link is not None
+        self.seconds[index] = now - self.began[index]
         self.ended[index] = True
         if results is not None:
             self.results[index] = results
-            failed = _wire.failure(results, self.links[index].pgconn)
+            failed = _wire.failure(results, link.pgconn)
+            # libpq's own text for a lost connection has no SQLSTATE: nobody knows. A
+            # FATAL of the server has one: it ended the transaction.
+            if failed is None:
+                self.states[index] = "committed"
+            elif not isinstance(failed, ConnectionLost) or failed.diag.sqlstate:
+                self.states[index] = "failed"
         elif isinstance(error, psycopg.Error):
             failed = _wire.lost(error)
         else:
             assert error is not None
             raise error
         if failed is None:
+            self._look(index)
             return INFINITE
         if self.errors[index] is None:
             self.errors[index] = failed
         if not self.cancels:
             self.causes.append(index)
-        return now + self.settle
+        self.settle_until = min(self.settle_until, now + self.settle)
+        return self.settle_until
 
-    def _time_out(self, stepper: Stepper[Any]) -> None:
-        """Say why the rest is stopped: the deadline, or another partition's failure."""
+    def _look(self, index: int) -> None:
+        """End the call if this partition's result is all that was wanted."""
+        results = self.results[index]
+        if self.is_enough is None or self.winner is not None or not results:
+            return
+        if self.is_enough(results[-1]):
+            self.winner = index
+            self.stepper.enough = True
+
+    @property
+    def running(self) -> bool:
+        """Whether a conversation began that has not ended."""
+        return bool(self.stepper.wanted or self.stepper.paused)
+
+    def stop(self, connector: Connector, grace: float = GRACE) -> Steps[None]:
+        """Cancel what still runs, and give it a moment to say how it ended.
+
+        ``grace``: seconds, cut short where the deadline comes first.
+        """
         now = time.monotonic()
-        for index, wanted in stepper.wanted.items():
+        self._explain_stop(now)
+        self._cancel(connector)
+        self.settle = self.settle_until = INFINITE
+        self.stepper.enough = False
+        until = min(now + grace, max(now, self.deadline) + GRACE)
+        self.stepper.until = until
+        for index in list(self.stepper.paused):
+            self.stepper.resume(index)
+        yield Talk(self.stepper)
+        # A link whose cancel request has come to its end may serve again.
+        ended = [cancel for i, cancel in self.cancels.items() if self.ended[i]]
+        yield Arrival(ended, until)
+
+    def _explain_stop(self, now: float) -> None:
+        """Say why the rest is stopped: the deadline, or another partition's failure."""
+        for index, link in enumerate(self.links):
+            if link is None or self.ended[index] or self.errors[index] is not None:
+                continue
             if now >= self.deadline:
                 self.causes.append(index)
+                is_sending = self.stepper.wanted.get(index, 0) & WRITE
                 self.errors[index] = QueryTimeout(
-                    f"no answer within {now - self.started:.3f} s",
-                    phase="send" if wanted & WRITE else "read",
+                    f"no answer within {now - self.began[index]:.3f} s",
+                    phase="send" if is_sending else "read",
                 )
-            else:
+            elif self.winner is not None:
+                self.errors[index] = ConnectionLost(
+                    "cancelled: another partition answered first"
+                )
+            elif self.causes:
                 self.errors[index] = ConnectionLost(
                     "cancelled because another partition failed"
                 )
+            else:
+                self.errors[index] = ConnectionLost("cancelled by the caller")
 
     def _cancel(self, connector: Connector) -> None:
         for index, link in enumerate(self.links):
-            if self.ended[index] or index in self.cancels:
+            if link is None or self.ended[index] or index in self.cancels:
                 continue
             try:
                 self.cancels[index] = connector.cancel(link)
@@ -141,32 +205,22 @@ class Conversations:
                 self.cancels[index] = futures.Future()
                 self.cancels[index].set_exception(error)
 
-    def _stop(self, stepper: Stepper[Any], connector: Connector) -> Steps[None]:
-        """Cancel what is still running, and give it a moment to say how it ended."""
-        self._cancel(connector)
-        until = time.monotonic() + GRACE
-        stepper.until = until
-        yield Talk(stepper)
-        # A link whose cancel request has come to its end may serve again.
-        ended = [cancel for i, cancel in self.cancels.items() if self.ended[i]]
-        yield Arrival(ended, until)
-
     def reusable(self, index: int) -> bool:
         """Whether the link may serve another call.
 
         Not where a cancel request may still be on its way: it would hit that call.
         """
-        cancel = self.cancels.get(index)
+        link, cancel = self.links[index], self.cancels.get(index)
         if cancel is not None and not (cancel.done() and not cancel.exception()):
             return False
-        return self.ended[index] and self.links[index].at_rest
+        return link is not None and self.ended[index] and link.at_rest
 
     def close(self, index: int) -> None:
         """Close a link that is not reusable, after its cancel request if it has one."""
         link, cancel = self.links[index], self.cancels.get(index)
-        if cancel is None:
+        if link is not None and cancel is None:
             link.close()
-        else:
+        elif link is not None and cancel is not None:
             cancel.add_done_callback(lambda _: link.close())
 
     def error(self) -> Error | None:
@@ -176,13 +230,22 @@ class Conversations:
         """
         outcomes = self.outcomes() if self.causes else {}
         for index in sorted(self.causes):
-            partition = self.partitions[index]
-            error = outcomes[partition].error
+            error = outcomes[self.partitions[index]].error
             if error is not None:
-                error.sent, error.outcomes = True, outcomes
+                error.sent, error.outcomes = any(self.began), outcomes
                 error.args = (f"{error}{_summary(outcomes)}",)
                 return error
         return None
+
+    def why_stopped(self) -> Error:
+        """Return the error of a call that was stopped, whatever it has committed."""
+        failed = self.error()
+        if failed is None:
+            index = next(i for i, error in enumerate(self.errors) if error is not None)
+            failed = self._error(index)
+            assert failed is not None
+            failed.sent, failed.outcomes = True, self.outcomes()
+        return failed
 
     def outcomes(self) -> dict[int, Outcome[Any]]:
         """Return what became of each partition, rows not loaded yet."""
@@ -192,27 +255,21 @@ class Conversations:
         }
 
     def _outcome(self, index: int) -> Outcome[Any]:
-        error = self._error(index)
+        state, began = self.states[index], self.began[index]
+        error = None if state == "committed" else self._error(index)
         seconds = self.seconds[index]
-        if not self.ended[index]:
-            return Outcome("unknown", [], error, True, time.monotonic() - self.started)
-        results = self.results[index]
-        if results is None:
-            return Outcome("unknown", [], error, True, seconds)
-        failed = _wire.failure(results, self.links[index].pgconn)
-        if failed is None:
-            return Outcome("committed", [], None, True, seconds)
-        # libpq's own text for a lost connection has no SQLSTATE: nobody knows. A FATAL
-        # of the server has one: it ended the transaction.
-        lost = isinstance(failed, ConnectionLost) and not failed.diag.sqlstate
-        return Outcome("unknown" if lost else "failed", [], error, True, seconds)
+        if began and not self.ended[index]:
+            seconds = time.monotonic() - began
+        return Outcome(state, [], error, began > 0, seconds)
 
     def _error(self, index: int) -> Error | None:
         error = self.errors[index]
-        if error is not None and error.partition is None:
-            error.partition, error.sent = self.partitions[index], True
+        if error is not None and error.function is None:
+            sent = self.began[index] > 0
+            error.partition, error.sent = self.partitions[index], sent
             error.function = self.function
-            error.args = (f"{self.function}: [{self.labels[index]}] {error}",)
+            label = f"[{self.labels[index]}] " if sent else ""
+            error.args = (f"{self.function}: {label}{error}",)
         return error
 
 

@@ -48,7 +48,7 @@ class Home:
                 min(deadline, time.monotonic() + ASK_TIMEOUT),
             )
             try:
-                rows = yield from self._exchange.rows(self.wired, (0,), statement, None)
+                rows = yield from self._exchange.rows(self.wired, (0,), statement)
             except Error as error:
                 # Nothing of the caller's went anywhere.
                 error.partition, error.sent, error.outcomes = None, False, {}

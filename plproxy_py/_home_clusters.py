@@ -86,6 +86,14 @@ class HomeClusters:
             raise _again(known.error)
         return self._map.get(name)
 
+    def current(self, name: str) -> Wired | None:
+        """Return a cluster that can be taken as it is, None if one must look."""
+        known = self._known.get(name)
+        if known is None or known.error is not None:
+            return None
+        # With a ttl of 0 it is always due.
+        return None if self._clock() >= self._due else self._map.wired.get(name)
+
     def refresh(self, deadline: float) -> Steps[None]:
         """Start the background's round of questions, if it is due."""
         if self._ttl == 0:

@@ -60,6 +60,31 @@ def request(pools: Sequence[Slots[C]]) -> Lease[C]:
     return lease
 
 
+def take(pool: Slots[C]) -> C | None:
+    """Take a slot with its idle connection; None, and no slot, if none is idle.
+
+    Only where nobody waits for the pool.
+    """
+    if not pool.idle or pool.in_use >= pool.size:
+        return None
+    pool.in_use += 1
+    return pool.idle.pop()
+
+
+def put(pool: Slots[C], connection: C) -> None:
+    """Give back what `take` gave. Only where nobody waits for the pool."""
+    pool.in_use -= 1
+    pool.idle.append(connection)
+
+
+def granted(pool: Slots[C], connection: C | None) -> Lease[C]:
+    """Return the lease of a slot that `take` gave."""
+    lease = Lease((pool,))
+    lease.connections.append(connection)
+    lease.granted = True
+    return lease
+
+
 def release(lease: Lease[C], kept: Sequence[C | None]) -> list[Lease[C]]:
     """Give the slots back, with the connections that are still good.
 

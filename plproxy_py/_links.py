@@ -23,15 +23,22 @@ import psycopg
 from psycopg import pq
 from psycopg.adapt import AdaptersMap
 
+from plproxy_py._notices import Notice
+from plproxy_py._prepared import Prepared
 from plproxy_py.config import Target
 from plproxy_py.errors import ConfigError, ConnectError, RouterClosed
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
+_OK = pq.ConnStatus.OK
 T = TypeVar("T")
+C = TypeVar("C", bound="psycopg.BaseConnection[Any]")
 
 CANCEL_TIMEOUT = 5.0
+
+Listener = tuple[Callable[[Notice], None], str, int]
+"""Who is told of notices, and in the name of which function and partition."""
 
 # psycopg's loaders read these forms and no others.
 _SESSION = {
@@ -66,30 +73,42 @@ class Link:
     """
 
     __slots__ = (
+        "_handed_out",
         "adapters",
         "connection",
         "fileno",
-        "notice",
+        "listener",
+        "loaders",
         "opened",
         "pgconn",
+        "poll",
+        "prepared",
         "spread",
     )
 
     def __init__(
-        self, connection: psycopg.AsyncConnection[Any], adapters: AdaptersMap
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        adapters: AdaptersMap,
+        prepares: bool,
     ) -> None:
         self.connection = connection
         self.adapters = adapters
         self.pgconn: PGconn = connection.pgconn
         self.fileno = self.pgconn.socket
         self.opened = time.monotonic()
+        self.prepared = Prepared(prepares)
         self.spread = random.uniform(0.9, 1.0)
-        self.notice: Callable[[PGresult], None] | None = None
+        self.listener: Listener | None = None
+        self.loaders: dict[bytes, Any] = {}  # what `_rows` keeps by statement
+        self.poll = _poller(self.fileno)
+        self._handed_out: psycopg.BaseConnection[Any] | None = None
         self.pgconn.notice_handler = self._notice
 
     def _notice(self, result: PGresult) -> None:
-        if self.notice is not None:
-            self.notice(result)
+        if self.listener is not None:
+            callback, function, partition = self.listener
+            callback(Notice.of(result, function, partition))
 
     def usable(self, now: float, lifetime: float | None) -> bool:
         """Look, without a round trip, whether the link can carry a call.
@@ -99,7 +118,7 @@ class Link:
         """
         if lifetime is not None and now >= self.opened + lifetime * self.spread:
             return False
-        return self.pgconn.status == pq.ConnStatus.OK and not _readable(self.fileno)
+        return self.pgconn.status == _OK and not self.poll(0)
 
     @property
     def at_rest(self) -> bool:
@@ -111,22 +130,45 @@ class Link:
         """The encoding of the database, as PostgreSQL names it."""
         return (self.pgconn.parameter_status(b"server_encoding") or b"").decode()
 
+    def hand_out(self, kind: Callable[[PGconn], C], adapters: AdaptersMap) -> C:
+        """Return the connection as one of psycopg's; `take_back` ends that."""
+        connection = kind(self.pgconn)
+        # psycopg has no other way to give a connection its adapters.
+        connection._adapters = AdaptersMap(adapters)
+        self._handed_out = connection
+        return connection
+
+    def take_back(self) -> bool:
+        """Take the connection away from whom it was handed to.
+
+        Return whether a statement can be sent on it.
+        """
+        if self._handed_out is not None:
+            # Whoever still holds it finds it closed.
+            self._handed_out.pgconn = pq.PGconn()
+            self._handed_out = None
+        self.pgconn.notice_handler = self._notice
+        self.pgconn.notify_handler = None
+        self.prepared.clear()
+        self.loaders.clear()
+        return (
+            self.pgconn.status == pq.ConnStatus.OK
+            and self.pgconn.pipeline_status == pq.PipelineStatus.OFF
+            and self.pgconn.transaction_status != pq.TransactionStatus.ACTIVE
+        )
+
     def close(self) -> None:
         """Close the connection; what its server was doing goes on until it notices."""
         self.pgconn.finish()
 
 
-if hasattr(select, "poll"):
-
-    def _readable(fileno: int) -> bool:
+def _poller(fileno: int) -> Callable[[float], object]:
+    """Return what waits, at most so many milliseconds, for the socket to be readable."""
+    if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(fileno, select.POLLIN)
-        return bool(poll.poll(0))
-
-else:
-
-    def _readable(fileno: int) -> bool:
-        return bool(select.select([fileno], [], [], 0)[0])
+        return poll.poll
+    return lambda timeout: select.select([fileno], [], [], timeout / 1000)[0]
 
 
 class Connector:
@@ -195,7 +237,7 @@ class Connector:
         connection = await self._connect(session, options)
         wrong = _differences(connection.pgconn, session.timezone)
         if not wrong:
-            return Link(connection, self._adapters)
+            return Link(connection, self._adapters, not session.pooler)
         connection.pgconn.finish()
         given = dict(session.target.parameters)
         if session.pooler or "options" in given:
@@ -217,7 +259,7 @@ class Connector:
             raise ConfigError(
                 f"[{session.target.label}] the server does not take {wrong}"
             )
-        return Link(connection, self._adapters)
+        return Link(connection, self._adapters, not session.pooler)
 
     async def _connect(
         self, session: Session, options: dict[str, str]

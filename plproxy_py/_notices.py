@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,20 +23,13 @@ class Notice:
     partition: int
     diag: Diagnostic
 
-    @staticmethod
-    def sink(
-        callback: Callable[[Notice], None], function: str, partition: int
-    ) -> Callable[[PGresult], None]:
-        """Return what takes libpq's notices of one call on one partition."""
-
-        def take(result: PGresult) -> None:
-            # libpq frees the result when this returns.
-            fields: dict[int, bytes | None] = {
-                field: result.error_field(field) for field in DiagnosticField
-            }
-            callback(Notice(function, partition, Diagnostic(fields)))
-
-        return take
+    @classmethod
+    def of(cls, result: PGresult, function: str, partition: int) -> Notice:
+        """Return the notice of libpq's result, which is freed soon after."""
+        fields: dict[int, bytes | None] = {
+            field: result.error_field(field) for field in DiagnosticField
+        }
+        return cls(function, partition, Diagnostic(fields))
 
     def __str__(self) -> str:
         diag = self.diag

@@ -66,6 +66,9 @@ class Pools:
         self._application_name = application_name
         self._lock = threading.Lock()
         self._pools: dict[Session, Pool] = {}
+        # Held for streams: one that is forgotten must not take along, as garbage, the
+        # connections on which it will be stopped.
+        self.streaming: set[Loan] = set()
         self._drained: Future[None] | None = None
         # At exit, or when the router is forgotten; never in a forked child, whose
         # sockets are its parent's.
@@ -99,6 +102,29 @@ class Pools:
                     idle += _leases.take_idle([pool])
         for link in idle:
             link.close()
+
+    def take(self, pool: Pool, now: float, lifetime: float | None) -> Link | None:
+        """Borrow a good idle link at once, None if there is none to be had.
+
+        Nobody who waits for the pool is passed. ``lifetime`` in seconds.
+        """
+        with self._lock:
+            if self._drained is not None or pool.waiting or pool.users == 0:
+                return None
+            link = _leases.take(pool)
+        if link is None or link.usable(now, lifetime):
+            return link
+        link.close()
+        self.release(_leases.granted(pool, None), [None])
+        return None
+
+    def put(self, pool: Pool, link: Link) -> None:
+        """Give back what `take` gave."""
+        with self._lock:
+            if not pool.waiting and self._wanted(pool):
+                _leases.put(pool, link)
+                return
+        self.release(_leases.granted(pool, link), [link])
 
     def lend(
         self, wired: Wired, partitions: Sequence[int], deadline: float
@@ -254,6 +280,11 @@ class Pools:
 
 class Loan:
     """Links by position, to be given back."""
+
+    @classmethod
+    def of(cls, pools: Pools, pool: Pool, link: Link) -> Loan:
+        """Return the loan of a link that `Pools.take` gave."""
+        return cls(pools, _leases.granted(pool, link))
 
     def __init__(self, pools: Pools, lease: _leases.Lease[Link]) -> None:
         self._pools = pools

@@ -20,16 +20,17 @@ from plproxy_py import sources
 from plproxy_py._calls import Calls
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap, FileClusters, FixedClusters
+from plproxy_py._connections import Borrowed, borrow
 from plproxy_py._exchange import Exchange
 from plproxy_py._home import Home
 from plproxy_py._home_clusters import HomeClusters
 from plproxy_py._notices import Notice, log_notice
 from plproxy_py._pools import Pools
+from plproxy_py._preparing import Callee, Preparer
 from plproxy_py._routing import Routing
 from plproxy_py._steps import Steps
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import ConfigError, ParseError
-from plproxy_py.function import ProxyFunction
 
 
 class RouterBase:
@@ -60,9 +61,8 @@ class RouterBase:
             random.SystemRandom().randrange,
             allow_connect,
         )
-        self._calls = Calls(
-            self._catalog, self._routing, self._exchange, self._pools.connector
-        )
+        self._preparer = Preparer(self._catalog, self._routing, self._exchange)
+        self._calls = Calls(self._preparer, self._exchange)
         if home is not None:
             self._routing.home = self._pools.wire(sources.private_cluster(home))
         self._map = ClusterMap(self._pools)
@@ -92,8 +92,8 @@ class RouterBase:
         no connection.
         """
         router = cls(home=connstr, **options)
-        router._calls.config_ttl = config_ttl
-        router._calls.clusters = router._home_clusters()
+        router._preparer.config_ttl = config_ttl
+        router._preparer.clusters = router._home_clusters()
         return router
 
     def _home_clusters(self) -> HomeClusters:
@@ -104,15 +104,15 @@ class RouterBase:
             self._catalog,
             Home(self._routing.home, self._exchange),
             self._pools.connector,
-            self._calls.config_ttl,
+            self._preparer.config_ttl,
         )
 
     def _reflect(self) -> Steps[list[Entry]]:
         """Declare the home database's functions."""
-        clusters = self._calls.clusters
+        clusters = self._preparer.clusters
         if not isinstance(clusters, HomeClusters):
-            clusters = self._calls.reflected = (
-                self._calls.reflected or self._home_clusters()
+            clusters = self._preparer.reflected = (
+                self._preparer.reflected or self._home_clusters()
             )
         return (yield from clusters.reflect())
 
@@ -125,13 +125,15 @@ class RouterBase:
         if isinstance(source, Mapping):
             configs = sources.from_mapping(source)
             self._refuse_home()
-            self._calls.clusters = FixedClusters(self._map, configs)
+            self._preparer.clusters = FixedClusters(self._map, configs)
         else:
             home = sources.home_of(Path(source))
             if home is not None and self._routing.home is None:
                 self._routing.home = self._pools.wire(home)
             self._refuse_home()
-            self._calls.clusters = FileClusters(self._map, self._catalog, Path(source))
+            self._preparer.clusters = FileClusters(
+                self._map, self._catalog, Path(source)
+            )
 
     def _refuse_home(self) -> None:
         if self._routing.home is None:
@@ -142,7 +144,9 @@ class RouterBase:
     @property
     def clusters(self) -> Mapping[str, ClusterConfig]:
         """The clusters by name, as far as they are known without asking anybody."""
-        return {} if self._calls.clusters is None else self._calls.clusters.configs()
+        return (
+            {} if self._preparer.clusters is None else self._preparer.clusters.configs()
+        )
 
     def stats(self) -> Mapping[str, Any]:
         """Return what the router knows of itself.
@@ -150,11 +154,30 @@ class RouterBase:
         ``config``: ``source``, ``age`` (seconds since the map in force was last seen
         to be current) and ``error`` (why a newer one is not in force, or None).
         """
-        clusters = self._calls.clusters
+        clusters = self._preparer.clusters
         return {"config": {} if clusters is None else clusters.stats()}
 
-    def _find(self, name: str) -> Callable[[], ProxyFunction]:
-        return lambda: self._catalog.find(name).current()
+    def _callee(self, name: str) -> Callee:
+        return Callee(lambda: self._catalog.find(name).current())
+
+    def _borrow(
+        self,
+        cluster: str,
+        key: object,
+        partition: int | None,
+        hash: str | None,
+        timeout: float | None,
+    ) -> Steps[Borrowed]:
+        return borrow(
+            self._preparer,
+            self._pools,
+            self._catalog.hashes,
+            cluster,
+            key,
+            partition,
+            hash,
+            timeout,
+        )
 
     def _define(self, sql: str) -> Entry:
         functions = self._catalog.read(sql)

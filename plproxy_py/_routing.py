@@ -27,9 +27,18 @@ from plproxy_py._waiting import INFINITE
 from plproxy_py.config import Target
 from plproxy_py.errors import ConfigError, Error, RoutingError, placed
 from plproxy_py.function import HomeDefault, Named, ProxyFunction
+from plproxy_py.language.body import RunNumber
 from plproxy_py.query import RemoteQuery
 from plproxy_py.sources import private_cluster
-from plproxy_py.tagging import Pick, RunHash, RunHome, RunOn, Tags, split_length
+from plproxy_py.tagging import (
+    Pick,
+    RunHash,
+    RunHome,
+    RunOn,
+    Tags,
+    split_length,
+    tag,
+)
 
 INT_OIDS = {20, 21, 23}
 TEXT_OID = 25
@@ -107,21 +116,12 @@ class Routing:
         """
         deadline = started + (timeout or INFINITE)
         try:
-            if function.connect is not None:
-                connstr = yield from self._named(
-                    "CONNECT", function, function.connect, normals, deadline
-                )
-                wired = self._connect(connstr, function.connect)
-            else:
-                name = yield from self._named(
-                    "CLUSTER", function, function.cluster, normals, deadline
-                )
-                wired = yield from cluster(name, deadline)
+            wired = yield from self._wired(function, normals, cluster, deadline)
             if timeout is None:
                 deadline = started + (wired.config.query_timeout or INFINITE)
             function.place(normals, wired.config.timezone)
             from_home = None
-            if (asked := self._asked_at_home(function.run_on)) is not None:
+            if (asked := self.asked_at_home(function.run_on)) is not None:
                 from_home = (
                     asked,
                     (yield from self._hashes(function, asked, normals, deadline)),
@@ -138,7 +138,65 @@ class Routing:
             ]
         return Routed(wired, tags, params, deadline)
 
-    def _asked_at_home(self, run_on: RunOn) -> RunHome | None:
+    def route_each(
+        self,
+        function: ProxyFunction,
+        normals: Mapping[int, list[Any]],
+        cluster: Callable[[str, float], Steps[Wired]],
+        started: float,
+        timeout: float | None,
+    ) -> Steps[Routed]:
+        """Return where a call goes that names its partitions, as `route` does.
+
+        ``normals``: the arguments by partition.
+        """
+        deadline = started + (timeout or INFINITE)
+        try:
+            wired: Wired | None = None
+            for own in normals.values():
+                found = yield from self._wired(function, own, cluster, deadline)
+                if wired not in (None, found):
+                    raise RoutingError("the arguments name more than one cluster")
+                wired = found
+            if wired is None:
+                raise RoutingError("call_each takes at least one partition")
+            config = wired.config
+            if timeout is None:
+                deadline = started + (config.query_timeout or INFINITE)
+            for partition, own in normals.items():
+                tag(RunNumber(partition, 1), own, config, self.pick)
+                function.place(own, config.timezone)
+            targets = {config.target(partition) for partition in normals}
+            if len(targets) < len(normals):
+                raise RoutingError(
+                    "two of the partitions have the same target, which is called once"
+                )
+        except Error as error:
+            raise placed(error, function.label) from None
+        params = [
+            self._dump(function, function.params(own)) for own in normals.values()
+        ]
+        return Routed(wired, Tags(tuple(normals)), params, deadline)
+
+    def _wired(
+        self,
+        function: ProxyFunction,
+        normals: Sequence[Any],
+        cluster: Callable[[str, float], Steps[Wired]],
+        deadline: float,
+    ) -> Steps[Wired]:
+        """Return the cluster, or what stands for a connect string."""
+        if function.connect is not None:
+            connstr = yield from self._named(
+                "CONNECT", function, function.connect, normals, deadline
+            )
+            return self._connect(connstr, function.connect)
+        name = yield from self._named(
+            "CLUSTER", function, function.cluster, normals, deadline
+        )
+        return (yield from cluster(name, deadline))
+
+    def asked_at_home(self, run_on: RunOn) -> RunHome | None:
         """Return the question for the home database, if the hash must come from it.
 
         A hash that is known here comes from home nevertheless if home may have a
@@ -259,7 +317,9 @@ class Routing:
             assert function.needs_home is not None
             raise copy.copy(function.needs_home)
         params = self._dump(function, function.params(normals, query.feeds))
-        statement = Statement(function.label, query.sql, [params], deadline)
+        statement = Statement(
+            function.label, query.sql, [params], deadline, is_repeated=True
+        )
 
         def read(talk: Conversations) -> list[Any]:
             (result,) = results_of(talk)
@@ -269,7 +329,9 @@ class Routing:
                     raise RoutingError(f"the {'name' if is_text else 'hash'} is NULL")
                 wanted = "text" if is_text else "int2, int4 or int8"
                 raise RoutingError(f"an expression of type {wanted} is needed")
-            return _rows.load_rows(talk.links[0], result, None)
+            link = talk.links[0]
+            assert link is not None
+            return _rows.load_rows(link, result, None)
 
         try:
             return (yield from self._exchange.run(self.home, (0,), statement, read))

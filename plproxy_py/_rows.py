@@ -19,7 +19,7 @@ from plproxy_py._scalars import OutOfRange
 from plproxy_py.errors import ColumnMismatch, ResultError
 from plproxy_py.function import Opaque
 from plproxy_py.pgtypes import PgType
-from plproxy_py.result import Answer, row_class
+from plproxy_py.result import Answer, MakeRow, row_class
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -28,6 +28,7 @@ TEXT = psycopg.pq.Format.TEXT
 TEXT_OID = 25
 
 Reader = Callable[[Any], Any]
+KeyOf = Callable[[bytes | None], Any]
 
 
 class _Dumping:
@@ -76,39 +77,114 @@ def check_rows(result: PGresult) -> None:
         raise ColumnMismatch("the statement returned no rows")
 
 
-def load_rows(link: Link, result: PGresult, answer: Answer | None) -> list[Any]:
+def load_rows(
+    link: Link, result: PGresult, answer: Answer | None, make_row: MakeRow | None = None
+) -> list[Any]:
     """Return a result's rows, made by the answer's ``make_row``, or as they came.
 
-    Raise `ColumnMismatch` for other columns than declared, `ResultError` for a value
-    that Python can't hold.
+    ``make_row``: in place of the answer's. Raise `ColumnMismatch` for other columns
+    than declared, `ResultError` for a value that Python can't hold.
     """
-    count = result.ntuples
-    if count == 0:
+    if result.ntuples == 0:
         # PL/Proxy looks at columns with the first row only, and callers rely on it.
         return []
-    names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
     if answer is None:
-        answer = Answer(tuple(names), (), row_class(tuple(names)), setof=True)
-    positions = answer.positions(names)
+        names = tuple(_names(result))
+        answer = Answer(names, (), row_class(names), setof=True)
+    return _loader(link, result, answer, make_row or answer.make_row)(result)
+
+
+def load_cached(link: Link, result: PGresult, answer: Answer, sql: bytes) -> list[Any]:
+    """Return the rows of a prepared statement, whose columns are always the same.
+
+    Raise as `load_rows` does.
+    """
+    if result.ntuples == 0:
+        return []
+    known = link.loaders.get(sql)
+    if known is None or known[0] is not answer:
+        known = answer, _loader(link, result, answer, answer.make_row)
+        link.loaders[sql] = known
+    return known[1](result)
+
+
+Load = Callable[["PGresult"], list[Any]]
+
+
+def _loader(link: Link, result: PGresult, answer: Answer, make_row: MakeRow) -> Load:
+    """Return what makes rows of this result, and of those with the same columns."""
+    positions = answer.positions(_names(result))
     transformer = Transformer(link)
     transformer.set_pgresult(result, set_loaders=False)
     oids, readers = _readers(result, answer.types, positions, link.adapters)
     transformer.set_loader_types(oids, TEXT)
-    make_row = answer.make_row
+
+    def values(result: PGresult, make_row: MakeRow) -> list[Any]:
+        transformer.set_pgresult(result, set_loaders=False)
+        try:
+            return transformer.load_rows(0, result.ntuples, make_row)
+        except (psycopg.Error, ValueError, ArithmeticError) as error:
+            raise ResultError(
+                f"a value that Python can't hold: {error}; an adapter registered in "
+                "router.adapters can"
+            ) from None
+
+    def in_place(result: PGresult) -> list[Any]:
+        return values(result, make_row)
+
+    def rearranged(result: PGresult) -> list[Any]:
+        rows: list[Sequence[Any]] = values(result, tuple)
+        if readers:
+            rows = [_read(row, readers) for row in rows]
+        if positions is None:
+            return [make_row(row) for row in rows]
+        return [make_row([row[position] for position in positions]) for row in rows]
+
+    return in_place if positions is None and not readers else rearranged
+
+
+def load_keyed(
+    link: Link, result: PGresult, answer: Answer, keys: Sequence[tuple[int, KeyOf]]
+) -> list[tuple[tuple[Any, ...], Sequence[Any]]]:
+    """Return a result's rows as (keys, values in declared order).
+
+    ``keys``: positions of declared columns, and what makes a key of a column's text.
+    Raise as `load_rows` does.
+    """
+    rows = load_rows(link, result, answer, tuple)
+    if not rows:
+        return []
+    positions = answer.positions(_names(result))
+    places = [
+        (column if positions is None else positions[column], key)
+        for column, key in keys
+    ]
+    value = result.get_value
     try:
-        if positions is None and not readers:
-            return transformer.load_rows(0, count, make_row)
-        rows: list[Sequence[Any]] = transformer.load_rows(0, count, tuple)
-    except (psycopg.Error, ValueError, ArithmeticError) as error:
-        raise ResultError(
-            f"a value that Python can't hold: {error}; an adapter registered in "
-            "router.adapters can"
-        ) from None
-    if readers:
-        rows = [_read(row, readers) for row in rows]
-    if positions is None:
-        return [make_row(row) for row in rows]
-    return [make_row([row[position] for position in positions]) for row in rows]
+        return [
+            (tuple([key(value(number, place)) for place, key in places]), row)
+            for number, row in enumerate(rows)
+        ]
+    except (ValueError, ArithmeticError) as error:
+        raise ResultError(f"a value that can't be compared: {error}") from None
+
+
+def width(result: PGresult) -> int:
+    """Return how many bytes the first row has."""
+    columns = range(result.nfields)
+    return sum(len(result.get_value(0, column) or b"") for column in columns)
+
+
+def has_row(result: PGresult, setof: bool) -> bool:
+    """Whether there is a row; one that is all NULL is none unless ``setof``."""
+    if setof or not result.ntuples:
+        return result.ntuples > 0
+    columns = range(result.nfields)
+    return any(result.get_value(0, column) is not None for column in columns)
+
+
+def _names(result: PGresult) -> list[str]:
+    return [(result.fname(column) or b"").decode() for column in range(result.nfields)]
 
 
 def _readers(

@@ -39,15 +39,16 @@ Steps = Generator[Wait, None, T]
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """Wait for conversations, as long as their stepper allows."""
+    """Wait for conversations as long as their stepper allows, or for an arrival."""
 
     stepper: Stepper[Any]
+    arrivals: Collection[futures.Future[Any]] = ()
 
     def block(self) -> None:
-        wait_many(self.stepper)
+        wait_many(self.stepper, self.arrivals)
 
     async def suspend(self) -> None:
-        await wait_many_async(self.stepper)
+        await wait_many_async(self.stepper, self.arrivals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class Arrival:
     awaited: Collection[futures.Future[Any]]
     until: float
 
+    def is_over(self, now: float) -> bool:
+        """Whether there is nothing to wait for any longer."""
+        done = [future.done() for future in self.awaited]
+        return now >= self.until or all(done) or any(map(_failed, self.awaited))
+
     def block(self) -> None:
         pending: Collection[futures.Future[Any]] = self.awaited
         while pending and (left := self.until - time.monotonic()) > 0:
@@ -64,12 +70,12 @@ class Arrival:
             done, pending = futures.wait(
                 pending, min(left, TICK), futures.FIRST_EXCEPTION
             )
-            if any(future.cancelled() or future.exception() for future in done):
+            if any(map(_failed, done)):
                 return
 
     async def suspend(self) -> None:
         left = self.until - time.monotonic()
-        if left > 0:
+        if self.awaited and left > 0:
             wrapped = [asyncio.wrap_future(future) for future in self.awaited]
             # The futures belong to the connector: giving up here does not end them.
             shields = [asyncio.shield(future) for future in wrapped]
@@ -84,18 +90,25 @@ class Arrival:
                     future.add_done_callback(_seen)
 
 
+def _failed(future: futures.Future[Any]) -> bool:
+    return future.done() and (future.cancelled() or future.exception() is not None)
+
+
 def _seen(future: asyncio.Future[Any]) -> None:
     """Look at a failure that nobody waits for any longer, lest asyncio log it."""
     if not future.cancelled():
         future.exception()
 
 
-def run(steps: Steps[T]) -> T:
-    """Drive a call on this thread."""
+def run(steps: Steps[T], interruption: BaseException | None = None) -> T:
+    """Drive a call on this thread. ``interruption``: breaks off its first wait."""
     try:
         wait = next(steps)
         while True:
             try:
+                if interruption is not None:
+                    error, interruption = interruption, None
+                    raise error
                 wait.block()
             except BaseException as error:
                 wait = steps.throw(error)
@@ -108,12 +121,17 @@ def run(steps: Steps[T]) -> T:
         steps.close()
 
 
-async def run_async(steps: Steps[T]) -> T:
-    """Drive a call on this event loop."""
+async def run_async(
+    steps: Steps[T], interruption: BaseException | None = None
+) -> T:
+    """Drive a call on this event loop, as `run` does on a thread."""
     try:
         wait = next(steps)
         while True:
             try:
+                if interruption is not None:
+                    error, interruption = interruption, None
+                    raise error
                 await wait.suspend()
             except BaseException as error:
                 wait = steps.throw(error)

@@ -1,6 +1,6 @@
 """Many conversations at once: one stepper, two ways of waiting for it.
 
-The stepper advances generators and keeps what they gave, by position. The two waiters
+The stepper advances generators by position, and tells what they gave. The two waiters
 only wait for sockets, with one poll for all of them: no thread, no task per
 partition.
 """
@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import socket
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from psycopg.waiting import Ready, Wait
@@ -25,6 +29,9 @@ _READY = {1: Ready.R, 2: Ready.W, 3: Ready.RW}
 
 INFINITE = float("inf")
 
+# What a conversation yields that wants nothing for now.
+PAUSE: Any = 0
+
 # A signal that arrives just before an endless poll would be seen at its end.
 TICK = 0.1
 
@@ -35,29 +42,36 @@ _Selector: type[selectors.BaseSelector] = getattr(
 
 
 class Stepper(Generic[T]):
-    """Conversations by position. ``until``: monotonic seconds, may shrink meanwhile.
+    """Conversations by position. ``until``: monotonic seconds, may change meanwhile.
 
     ``finished(i, result, error)`` is called as each one ends; what it returns is the
-    latest moment at which the rest may still run.
+    latest moment at which the rest may still run. A conversation that yields `PAUSE`
+    wants nothing until `resume`. ``enough`` tells the waiters to come back at once.
     """
 
     def __init__(
         self,
-        conversations: Sequence[PQGen[T]],
-        filenos: Sequence[int],
         until: float,
         finished: Callable[[int, T | None, Exception | None], float],
     ) -> None:
-        self.filenos = filenos
+        self.filenos: dict[int, int] = {}
         self.until = until
+        self.enough = False
         self.wanted: dict[int, int] = {}
-        self._gens: list[Any] = list(conversations)
+        self.paused: set[int] = set()
+        self._gens: dict[int, Any] = {}
         self._finished = finished
 
-    def start(self) -> None:
-        """Let every conversation send what it has to say."""
-        for index in range(len(self._gens)):
-            self._advance(index, None)
+    def start(self, index: int, conversation: PQGen[T], fileno: int) -> None:
+        """Begin a conversation: let it send what it has to say."""
+        self._gens[index] = conversation
+        self.filenos[index] = fileno
+        self._advance(index, None)
+
+    def resume(self, index: int) -> None:
+        """Go on with a conversation that paused."""
+        self.paused.discard(index)
+        self._advance(index, None)
 
     def step(self, index: int, ready: int) -> int:
         """Tell one conversation what came; return what it wants, 0 when it is over."""
@@ -66,7 +80,7 @@ class Stepper(Generic[T]):
 
     def _advance(self, index: int, ready: Ready | None) -> None:
         try:
-            self.wanted[index] = self._gens[index].send(ready)
+            wanted = self._gens[index].send(ready)
         except StopIteration as done:
             self._end(index, done.value, None)
         except Exception as error:
@@ -75,34 +89,79 @@ class Stepper(Generic[T]):
             # Ctrl-C in the middle of a step: nobody can go on with this one.
             self.wanted.pop(index, None)
             raise
+        else:
+            if wanted:
+                self.wanted[index] = wanted
+            else:
+                self.wanted.pop(index, None)
+                self.paused.add(index)
 
     def _end(self, index: int, result: T | None, error: Exception | None) -> None:
         self.wanted.pop(index, None)
         self.until = min(self.until, self._finished(index, result, error))
 
 
-def wait_many(stepper: Stepper[Any]) -> None:
-    """Run all conversations on this thread to their end, or to ``stepper.until``."""
-    if not stepper.wanted:
+def wait_many(stepper: Stepper[Any], arrivals: Collection[Future[Any]] = ()) -> None:
+    """Run all conversations on this thread to their end, or to ``stepper.until``.
+
+    Come back earlier if one of the ``arrivals`` is done, or `Stepper.enough`.
+    """
+    if not (stepper.wanted or arrivals) or stepper.enough:
         return
-    with _Selector() as selector:
+    with _Selector() as selector, _bell(arrivals) as bell:
         for index, events in stepper.wanted.items():
             selector.register(stepper.filenos[index], events, index)
-        while stepper.wanted:
+        if bell is not None:
+            selector.register(bell, READ, _BELL)
+        while stepper.wanted or bell is not None:
             left = stepper.until - time.monotonic()
             if left <= 0:
                 return
             for key, events in selector.select(min(left, TICK)):
+                if key.data == _BELL:
+                    return
                 wanted = stepper.step(key.data, events)
                 if not wanted:
                     selector.unregister(key.fd)
                 elif wanted != key.events:
                     selector.modify(key.fd, wanted, key.data)
+            if stepper.enough:
+                return
 
 
-async def wait_many_async(stepper: Stepper[Any]) -> None:
-    """Run all conversations on this event loop to their end, or to the deadline."""
-    if not stepper.wanted:
+_BELL = -1
+
+
+@contextmanager
+def _bell(arrivals: Collection[Future[Any]]) -> Iterator[socket.socket | None]:
+    """Give a socket that becomes readable as soon as a future is done."""
+    if not arrivals:
+        yield None
+        return
+    listening, ringing = socket.socketpair()
+    lock = threading.Lock()
+    is_open = True
+
+    def ring(_: Future[Any]) -> None:
+        with lock:
+            if is_open:
+                ringing.send(b".")
+
+    with listening, ringing:
+        for future in arrivals:
+            future.add_done_callback(ring)
+        try:
+            yield listening
+        finally:
+            with lock:
+                is_open = False
+
+
+async def wait_many_async(
+    stepper: Stepper[Any], arrivals: Collection[Future[Any]] = ()
+) -> None:
+    """Run all conversations on this event loop, as `wait_many` does on a thread."""
+    if not (stepper.wanted or arrivals) or stepper.enough:
         return
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
@@ -130,8 +189,8 @@ async def wait_many_async(stepper: Stepper[Any]) -> None:
         except Exception as error:  # else it would end in the loop's own log
             over.set_exception(error)
             return
-        if not stepper.wanted:
-            over.set_result(None)
+        if stepper.enough or not (stepper.wanted or arrivals):
+            come_back()
         elif stepper.until < until:
             tick()
 
@@ -140,14 +199,25 @@ async def wait_many_async(stepper: Stepper[Any]) -> None:
         if timer is not None:
             timer.cancel()
         left = stepper.until - time.monotonic()
-        if left <= 0 and not over.done():
-            over.set_result(None)
+        if left <= 0:
+            come_back()
         elif left != INFINITE:
             timer = loop.call_later(left, tick)
+
+    def come_back() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    def ring(_: Future[Any]) -> None:
+        # The loop may be closed by then: nobody waits in it any longer.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(come_back)
 
     try:
         for index, wanted in list(stepper.wanted.items()):
             register(index, wanted)
+        for future in arrivals:
+            future.add_done_callback(ring)
         tick()
         await over
     finally:

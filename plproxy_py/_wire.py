@@ -11,12 +11,14 @@ was committed is decided here, once, for every kind of conversation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import generators, pq
 
+from plproxy_py._prepared import Prepared, new_name
+from plproxy_py._waiting import PAUSE
 from plproxy_py.errors import (
     ConnectionLost,
     Error,
@@ -30,20 +32,179 @@ if TYPE_CHECKING:
 
 Param = bytes | None
 
+_ROWS = pq.ExecStatus.TUPLES_OK
+_IDLE = pq.TransactionStatus.IDLE
 _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+_ENDS = (*_GOOD, pq.ExecStatus.FATAL_ERROR)
+
+# libpq has chunks of rows since 17; before that, rows come one by one.
+CHUNKS = pq.version() >= 170000
+_PARTS = {pq.ExecStatus.SINGLE_TUPLE}
+if CHUNKS:
+    _PARTS.add(pq.ExecStatus.TUPLES_CHUNK)
 
 
 def call_gen(
-    pgconn: PGconn, sql: bytes, params: Sequence[Param]
+    pgconn: PGconn,
+    sql: bytes,
+    params: Sequence[Param],
+    prepared: Prepared | None = None,
 ) -> PQGen[list[PGresult]]:
     """Send one statement with text parameters; return all its results.
 
     The results end with ReadyForQuery: only then is a transaction over, and a deferred
-    constraint adds its error behind the rows.
+    constraint adds its error behind the rows. ``prepared``: the connection's prepared
+    statements, among which this one may be, or come to be.
+    """
+    if prepared is None or not (prepared.name(sql) or prepared.is_due(sql)):
+        pgconn.send_query_params(sql, params)
+        results: list[PGresult] = yield from generators.execute(pgconn)
+        return results
+    for attempt in (1, 2):
+        if is_new := prepared.name(sql) is None:
+            results = yield from _prepare_gen(pgconn, sql, prepared)
+            if any(result.status not in _GOOD for result in results):
+                return results
+        name = prepared.name(sql)
+        assert name is not None
+        pgconn.send_query_prepared(name, params)
+        results = yield from generators.execute(pgconn)
+        if not is_stale(results):
+            break
+        # Nothing was executed: the statement can be sent once more.
+        prepared.forget(sql)
+        if is_new or attempt == 2:
+            # Gone as soon as it was made: another server answers each time.
+            prepared.enabled = False
+            pgconn.send_query_params(sql, params)
+            results = yield from generators.execute(pgconn)
+            break
+    return results
+
+
+def _prepare_gen(
+    pgconn: PGconn, sql: bytes, prepared: Prepared
+) -> PQGen[list[PGresult]]:
+    """Prepare a statement; the oldest one makes room for it."""
+    if (oldest := prepared.oldest()) is not None:
+        yield from _deallocate_gen(pgconn, oldest[1])
+        prepared.forget(oldest[0])
+    name = new_name(sql)
+    pgconn.send_prepare(name, sql)
+    results: list[PGresult] = yield from generators.execute(pgconn)
+    if results[-1].error_field(pq.DiagnosticField.SQLSTATE) == b"42P05":
+        # The server still has the one whose plan became useless.
+        yield from _deallocate_gen(pgconn, name)
+        pgconn.send_prepare(name, sql)
+        results = yield from generators.execute(pgconn)
+    if all(result.status in _GOOD for result in results):
+        prepared.add(sql)
+    return results
+
+
+def _deallocate_gen(pgconn: PGconn, name: bytes) -> PQGen[None]:
+    pgconn.send_query_params(b"DEALLOCATE " + name, None)
+    yield from generators.execute(pgconn)
+
+
+def is_stale(results: Sequence[PGresult]) -> bool:
+    """Whether a prepared statement was refused because it is not what it was.
+
+    The server does not know it (26000), or its plan gives other columns since a table
+    or type was made anew (0A000). An error with a context arose inside a function.
+    """
+    result = results[-1]
+    if result.status != pq.ExecStatus.FATAL_ERROR:
+        return False
+    field = pq.DiagnosticField
+    if result.error_field(field.CONTEXT):
+        return False
+    return result.error_field(field.SQLSTATE) == b"26000" or (
+        result.error_field(field.SOURCE_FUNCTION) == b"RevalidateCachedQuery"
+    )
+
+
+def send_prepared(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> bool:
+    """Send a prepared statement; return whether all of it could be sent at once."""
+    pgconn.send_query_prepared(name, params)
+    return pgconn.flush() == 0
+
+
+def read_results(pgconn: PGconn, results: list[PGresult]) -> bool:
+    """Read what has come, once the socket is readable; return whether it was all."""
+    pgconn.consume_input()
+    while not pgconn.is_busy():
+        result = pgconn.get_result()
+        if result is None:
+            return True
+        results.append(result)
+        if result.status not in _ENDS:
+            return True  # COPY, which nobody here reads
+    return False
+
+
+def resume_gen(
+    pgconn: PGconn,
+    sql: bytes,
+    params: Sequence[Param],
+    prepared: Prepared,
+    results: list[PGresult],
+    is_over: bool,
+    broken: psycopg.Error | None,
+) -> PQGen[list[PGresult]]:
+    """Go on with a prepared statement that was sent; ``results`` came already.
+
+    ``broken``: what reading them ended with.
+    """
+    if broken is not None:
+        if any(result.status == pq.ExecStatus.FATAL_ERROR for result in results):
+            return results
+        raise broken
+    if not is_over:
+        yield from generators.send(pgconn)
+        results += yield from generators.fetch_many(pgconn)
+    if results and is_stale(results):
+        prepared.forget(sql)
+        return (yield from call_gen(pgconn, sql, params, prepared))
+    return results
+
+
+def stream_gen(
+    pgconn: PGconn,
+    sql: bytes,
+    params: Sequence[Param],
+    chunk: int,
+    take: Callable[[PGresult], bool],
+) -> PQGen[list[PGresult]]:
+    """Send one statement; hand its rows to ``take`` as they come, ``chunk`` at a time.
+
+    Pause whenever ``take`` says so. Return the results that hold no such rows, as
+    `call_gen` does: only they tell whether it was committed.
     """
     pgconn.send_query_params(sql, params)
-    results: list[PGresult] = yield from generators.execute(pgconn)
+    if chunk > 1 and CHUNKS:
+        pgconn.set_chunked_rows_mode(chunk)
+    else:
+        pgconn.set_single_row_mode()
+    yield from generators.send(pgconn)
+    results: list[PGresult] = []
+    while (result := (yield from generators.fetch(pgconn))) is not None:
+        if result.status not in _PARTS:
+            results.append(result)
+            if result.status not in _ENDS:
+                break  # COPY, which nobody here reads
+        elif take(result):
+            yield PAUSE
     return results
+
+
+def is_good(results: Sequence[PGresult], pgconn: PGconn) -> bool:
+    """Whether one result came, rows, and it is committed; else see `failure`."""
+    return (
+        len(results) == 1
+        and results[0].status == _ROWS
+        and pgconn.transaction_status == _IDLE
+    )
 
 
 def failure(results: Sequence[PGresult], pgconn: PGconn) -> Error | None:
@@ -52,15 +213,29 @@ def failure(results: Sequence[PGresult], pgconn: PGconn) -> Error | None:
     The one place where that is decided: no error in any result, and the server ready
     for the next query.
     """
+    is_lost = pgconn.status == pq.ConnStatus.BAD
     for result in results:
         if result.status not in _GOOD:
-            return _result_error(result, pgconn)
+            return _result_error(result, is_lost)
     if pgconn.transaction_status != pq.TransactionStatus.IDLE:
         return ConnectionLost("the server ended the conversation without a result")
     return None
 
 
-def _result_error(result: PGresult, pgconn: PGconn) -> Error:
+def sync_failure(results: Sequence[PGresult]) -> Error | None:
+    """Return the same for a call in a pipeline, whose own Sync was answered.
+
+    That the connection broke later says nothing about it.
+    """
+    for result in results:
+        if result.status not in _GOOD:
+            return _result_error(result, is_lost=False)
+    if not results:
+        return ConnectionLost("the server ended the call without a result")
+    return None
+
+
+def _result_error(result: PGresult, is_lost: bool) -> Error:
     if result.status != pq.ExecStatus.FATAL_ERROR:
         return RemoteError(
             f"a result of kind {pq.ExecStatus(result.status).name}, which a function "
@@ -69,7 +244,7 @@ def _result_error(result: PGresult, pgconn: PGconn) -> Error:
         )
     state = result.error_field(pq.DiagnosticField.SQLSTATE)
     sqlstate = state.decode() if state else None
-    if pgconn.status == pq.ConnStatus.BAD:
+    if is_lost:
         # A FATAL of the server comes with its SQLSTATE, libpq's own text with none.
         return ConnectionLost(_primary(result), info=result, sqlstate=sqlstate)
     return remote_error_class(sqlstate)(

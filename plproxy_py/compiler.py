@@ -1,47 +1,49 @@
 """Signature and body → `ProxyFunction`: all that is decided once.
 
-Holds PL/Proxy's rules that need signature and body together, and decides for each
-expression of RUN ON, CLUSTER and CONNECT whether it is computed here or at home.
+Holds the rules that need signature and body together, or both and the return hint, and
+decides what is sent, and what becomes of what comes back.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from plproxy_py._casts import applied, argument
 from plproxy_py._defaults import constant_defaults
+from plproxy_py.clauses import Clauses, compile_window
+from plproxy_py.combine import Combiner
 from plproxy_py.errors import (
     DeclarationError,
     Error,
     ParseError,
     SignatureError,
-    UnsupportedError,
     placed,
 )
-from plproxy_py.expression import HashFunction, compile_expression
+from plproxy_py.evaluation import Expressions, of_python
+from plproxy_py.expression import HashFunction
 from plproxy_py.fits import check_fit
-from plproxy_py.function import HomeDefault, Named, ProxyFunction
-from plproxy_py.hints import Hints, hinted_answer
-from plproxy_py.language.body import (
-    ArgumentValue,
-    Body,
-    Expression,
-    Literal,
-    RunAll,
+from plproxy_py.function import HomeDefault, ProxyFunction
+from plproxy_py.gather import (
+    Combined,
+    Gather,
+    Ordered,
+    compile_gather,
+    partitions_send,
 )
-from plproxy_py.language.body import RunOn as RunOnText
+from plproxy_py.hints import Hints, ReturnHint, hinted_answer, hinted_array
+from plproxy_py.language.body import Body, RunAll
 from plproxy_py.options import Options
+from plproxy_py.ordering import SCALAR_COLUMN
 from plproxy_py.pgtypes import PgType
 from plproxy_py.query import (
+    RemoteQuery,
     automatic_query,
     dynamic_query,
     explicit_query,
-    home_query,
-    home_split_query,
+    windowed,
 )
-from plproxy_py.result import Answer, record_answer, scalar_answer
+from plproxy_py.result import Answer, any_answer, record_answer, scalar_answer
 from plproxy_py.signature import (
     VOID,
     Columns,
@@ -50,9 +52,7 @@ from plproxy_py.signature import (
     Signature,
     Void,
 )
-from plproxy_py.tagging import RunHash, RunHome, RunOn
-
-INTEGERS = ("int2", "int4", "int8")
+from plproxy_py.tagging import RunHash
 
 
 def compile_function(
@@ -67,6 +67,7 @@ def compile_function(
     strict: bool = False,
     columns: Columns = (),
     options: Options | None = None,
+    clauses: Clauses | None = None,
 ) -> ProxyFunction:
     """Compile a function.
 
@@ -75,15 +76,58 @@ def compile_function(
     Raise a `DeclarationError` that names the function and, for what stands in the
     body, its line.
     """
+    options, clauses = options or Options(), clauses or Clauses()
+    returns = hints.returns if hints else None
+    if returns is not None:
+        options = dataclasses.replace(options, partial=returns.partial)
+    names: tuple[str | None, ...] = tuple(given.name for given in signature.inputs)
+    types = [given.type for given in signature.inputs]
+    expressions = Expressions(types, registered, body.split or ())
     try:
-        function = _compile(
-            signature, body, registered, hints, run_on, cluster, connect, columns
+        clauses.check(first=options.first, setof=signature.setof)
+        _check_first(options, returns)
+        # Of many partitions' rows these give one.
+        gives_one = options.first or clauses.combine is not None
+        if isinstance(body.run_on, RunAll) and not (signature.setof or gives_one):
+            raise ParseError("RUN ON ALL needs a set-returning function")
+        several = signature.setof or gives_one
+        listed = _columns(signature, returns, columns, clauses)
+        sent, answer, gather = _shapes(signature, listed, hints, clauses)
+        function = ProxyFunction(
+            signature,
+            _query(signature, body, listed, gather, clauses),
+            answer,
+            expressions.run_on(body.run_on, several)
+            if run_on is None
+            else RunHash(of_python(run_on, expressions.row_types), several),
+            expressions.named("CLUSTER", body.cluster)
+            if cluster is None
+            else of_python(cluster, types),
+            expressions.named("CONNECT", body.connect)
+            if connect is None
+            else of_python(connect, types),
+            body.split,
+            hints.names if hints else names,
+            dict(hints.defaults) if hints else _defaults(signature),
+            body,
+            columns=columns,
+            row_type=None if hints else _open_row_type(signature, listed),
+            strict=strict,
+            needs_home=expressions.needs_home,
+            options=options,
+            sent=sent,
+            gather=gather,
+            clauses=clauses,
+            counts=compile_window(
+                clauses, hints.names if hints else (), signature.inputs
+            ),
+            returns=returns,
         )
     except DeclarationError as error:
         raise compile_error(error, signature.label) from None
     if function.needs_home is not None:
         compile_error(function.needs_home, signature.label)
-    return dataclasses.replace(function, strict=strict, options=options or Options())
+    return function
 
 
 def compile_error(error: DeclarationError, label: str) -> Error:
@@ -93,57 +137,38 @@ def compile_error(error: DeclarationError, label: str) -> Error:
     return placed(error, label, "PL/Proxy function ")
 
 
-def _compile(
+def _check_first(options: Options, returns: ReturnHint | None) -> None:
+    if options.first and returns is not None and (returns.stream or returns.partial):
+        raise SignatureError(
+            "first= takes the rows of one partition: the hint is a list or a row"
+        )
+
+
+def _query(
     signature: Signature,
     body: Body,
-    registered: Mapping[str, HashFunction],
-    hints: Hints | None,
-    run_on: Callable[..., Any] | None,
-    cluster: Callable[..., Any] | None,
-    connect: Callable[..., Any] | None,
-    composite: Columns,
-) -> ProxyFunction:
-    types = [argument.type for argument in signature.inputs]
-    if isinstance(body.run_on, RunAll) and not signature.setof:
-        raise ParseError("RUN ON ALL needs a set-returning function")
-    columns = _columns(signature, hints, composite)
+    columns: Columns | PgType | None,
+    gather: Gather | None,
+    clauses: Clauses,
+) -> RemoteQuery:
     is_dynamic = isinstance(signature.shape(), Dynamic)
+    subquery = None
     if body.select is not None:
         if is_dynamic:
             raise ParseError("SELECT can't be used with dynamic records")
+        types = [argument.type for argument in signature.inputs]
         query = explicit_query(body.select, types)
+        subquery = f"q({SCALAR_COLUMN})" if isinstance(columns, PgType) else "q"
     elif is_dynamic and isinstance(columns, tuple):
         query = dynamic_query(signature, columns, body.target)
     else:
         # A dynamic record has no query until `returning` lists its columns.
         query = automatic_query(signature, columns or VOID, body.target)
-    if hints is None:
-        names = tuple(argument.name for argument in signature.inputs)
-        defaults = _defaults(signature)
-    else:
-        names, defaults = hints.names, dict(hints.defaults)
-    expressions = _Expressions(types, registered, body.split or ())
-    return ProxyFunction(
-        signature,
-        query,
-        None if columns is None else _answer(signature, columns, hints),
-        expressions.run_on(body.run_on, signature.setof)
-        if run_on is None
-        else RunHash(_applied(run_on, expressions.row_types), signature.setof),
-        expressions.named("CLUSTER", body.cluster)
-        if cluster is None
-        else _applied(cluster, types),
-        expressions.named("CONNECT", body.connect)
-        if connect is None
-        else _applied(connect, types),
-        body.split,
-        names,
-        defaults,
-        body,
-        columns=composite,
-        row_type=_open_row_type(signature, columns) if hints is None else None,
-        needs_home=expressions.needs_home,
-    )
+    order = [key.sql for key in gather.order] if isinstance(gather, Ordered) else []
+    limited = clauses.limit is not None
+    if order or limited:
+        return windowed(query, order, limited=limited, subquery=subquery)
+    return query
 
 
 def returning(function: ProxyFunction, columns: Columns) -> ProxyFunction:
@@ -157,24 +182,33 @@ def returning(function: ProxyFunction, columns: Columns) -> ProxyFunction:
             "[SETOF] record"
         )
     signature = function.signature
+    answer = record_answer(columns, setof=signature.setof)
+    if (returns := function.returns) is not None:
+        answer = dataclasses.replace(
+            answer, stream=returns.stream is not None, partial=returns.partial
+        )
     return dataclasses.replace(
         function,
         query=dynamic_query(signature, columns, function.body.target),
-        answer=record_answer(columns, setof=signature.setof),
+        answer=answer,
+        sent=answer,
     )
 
 
 def _columns(
-    signature: Signature, hints: Hints | None, composite: Columns
+    signature: Signature,
+    returns: ReturnHint | None,
+    composite: Columns,
+    clauses: Clauses,
 ) -> Columns | PgType | None:
     """Return a record's columns, the type of a scalar or void, None if dynamic."""
-    shape = signature.shape(composite or (hints.returns.fields if hints else ()))
+    # What is combined has other columns than the hint.
+    hinted = returns.fields if returns and clauses.combine is None else ()
+    shape = signature.shape(composite or hinted)
     if isinstance(shape, Scalar):
         return shape.type
     if isinstance(shape, Void):
         return VOID
-    if isinstance(shape, Dynamic) and hints is None:
-        return None
     return shape.columns or None
 
 
@@ -190,13 +224,38 @@ def _open_row_type(
     return columns.name if is_open and isinstance(columns, PgType) else None
 
 
-def _answer(
-    signature: Signature, columns: Columns | PgType, hints: Hints | None
-) -> Answer:
-    if hints is None:
-        if isinstance(columns, PgType):
-            return scalar_answer(columns, setof=signature.setof)
-        return record_answer(columns, setof=signature.setof)
+def _shapes(
+    signature: Signature,
+    columns: Columns | PgType | None,
+    hints: Hints | None,
+    clauses: Clauses,
+) -> tuple[Answer | None, Answer | None, Gather | None]:
+    """Return what each partition sends, what the caller gets, and how that is made."""
+    if hints is not None:
+        _check_parameters(signature, hints)
+    returns = hints.returns if hints else None
+    if columns is None:
+        if keyword := clauses.keyword:
+            raise SignatureError(
+                f"{keyword}= needs columns that are declared: list them in the "
+                "signature, or as fields of the class that the hint names"
+            )
+        if returns is not None and (returns.setof or returns.row):
+            _check_setof(returns, signature.setof)
+        return None, None, None
+    if clauses.combine is None:
+        answer = _answer(columns, signature.setof, returns)
+        return answer, answer, compile_gather(clauses, columns, answer)
+    sent = _answer(columns, signature.setof, None)
+    gather = compile_gather(clauses, columns, sent)
+    if not isinstance(gather, Combined):
+        return sent, any_answer(), gather
+    # What is combined are values, and only the caller's rows are made of them.
+    sent = dataclasses.replace(sent, make_row=tuple)
+    return sent, _combined_answer(gather.combiner, columns, returns), gather
+
+
+def _check_parameters(signature: Signature, hints: Hints) -> None:
     if len(hints.names) != len(signature.inputs):
         raise SignatureError(
             f"the Python function has {len(hints.names)} parameters, the signature "
@@ -207,117 +266,56 @@ def _answer(
     ):
         if hinted is not None:
             check_fit(hinted, given.type, f"parameter {name}")
-    if hints.returns.setof != signature.setof:
+
+
+def _answer(
+    columns: Columns | PgType, setof: bool, returns: ReturnHint | None
+) -> Answer:
+    if returns is None:
+        if isinstance(columns, PgType):
+            return scalar_answer(columns, setof=setof)
+        return record_answer(columns, setof=setof)
+    _check_setof(returns, setof)
+    return hinted_answer(returns, columns)
+
+
+def _check_setof(returns: ReturnHint, setof: bool) -> None:
+    if returns.setof != setof:
         raise SignatureError(
             "a list as return hint and SETOF in the signature go together"
         )
-    return hinted_answer(hints.returns, columns)
 
 
-class _Expressions:
-    """The three ways to a value: Python, re-stated here, or the home database.
-
-    ``needs_home`` keeps why the first two failed, where one did.
-    """
-
-    def __init__(
-        self,
-        types: Sequence[PgType],
-        registered: Mapping[str, HashFunction],
-        split: Sequence[int],
-    ) -> None:
-        self.types = types
-        self.split = split
-        # RUN ON sees split arrays as their elements, CLUSTER and CONNECT whole.
-        self.row_types = [
-            type.element if index in split else type for index, type in enumerate(types)
-        ]
-        self.registered = registered
-        self.needs_home: UnsupportedError | None = None
-
-    def run_on(self, run_on: RunOnText, setof: bool) -> RunOn:
-        if isinstance(run_on, ArgumentValue):
-            return self._argument(run_on, setof)
-        if not isinstance(run_on, Expression):
-            return run_on
-        try:
-            computed = compile_expression(run_on, self.row_types, self.registered)
-        except UnsupportedError as error:
-            self.needs_home = error
-            return self._run_home(run_on, setof)
-        if computed.type not in (None, *INTEGERS):
-            raise SignatureError(_no_hash(computed.type), line=run_on.line)
-        if computed.type is None:
-            return RunHash(computed.value, setof)
-        at_home = self._run_home(run_on, setof)
-        return RunHash(computed.value, setof, at_home, computed.doubtful)
-
-    def _argument(self, argument: ArgumentValue, setof: bool) -> RunOn:
-        index = argument.index
-        type = self.row_types[index]
-        if type.cast not in INTEGERS:
-            raise SignatureError(_no_hash(type.cast), line=argument.line)
-        return RunHash(lambda normals: normals[index], setof)
-
-    def _run_home(self, run_on: Expression, setof: bool) -> RunHome:
-        prefix = "SELECT * FROM " if _is_call(run_on) else "SELECT "
-        split_query = None
-        if self.split:
-            split_query = home_split_query(prefix, run_on, self.types, self.split)
-        return RunHome(home_query(prefix, run_on, self.types), split_query, setof)
-
-    def named(
-        self, keyword: str, value: Literal | ArgumentValue | Expression | None
-    ) -> Named:
-        """Compile what names a cluster or a connect string."""
-        if isinstance(value, Literal):
-            return value.value
-        if isinstance(value, ArgumentValue):
-            index = value.index
-            if self.types[index].cast != "text":
-                raise SignatureError(
-                    f"{keyword} takes a text, not {self.types[index].cast}",
-                    line=value.line,
-                )
-            return lambda normals: normals[index]
-        if value is None:
-            return None
-        try:
-            computed = compile_expression(value, self.types, self.registered)
-        except UnsupportedError as error:
-            self.needs_home = _untold(value) if keyword == "CONNECT" else error
-            is_from = keyword == "CONNECT" and _is_call(value)
-            prefix = "SELECT * FROM " if is_from else "SELECT "
-            return home_query(prefix, value, self.types)
-        if computed.type not in (None, "text"):
+def _combined_answer(
+    combiner: Combiner, columns: Columns | PgType, returns: ReturnHint | None
+) -> Answer:
+    combined, setof = combiner.columns, combiner.setof
+    if returns is None:
+        return _answer(combined, setof, None)
+    if isinstance(combined, tuple) and len(combined) == 1 and returns.row is None:
+        # A record of one column is a scalar to PostgreSQL.
+        combined = combined[0][1]
+    try:
+        if returns.stream is not None:
             raise SignatureError(
-                f"{keyword} takes a text, not {computed.type}", line=value.line
+                "combine= gives rows when all partitions have answered: write list[…] "
+                f"in place of {returns.stream.__name__}[…]"
             )
-        return computed.value
-
-
-def _untold(connect: Expression) -> UnsupportedError:
-    """Return the error for CONNECT, without its expression: it may hold a password."""
-    return UnsupportedError(
-        "CONNECT's expression can't be computed here; register a Python function of "
-        "that name (hashes=), or name the database that has it (home=)",
-        line=connect.line,
-    )
-
-
-def _applied(
-    function: Callable[..., Any], types: Sequence[PgType]
-) -> Callable[[Sequence[Any]], Any]:
-    """Return a closure that calls a Python function with the arguments."""
-    return applied(function, list(map(argument, range(len(types)), types)))
-
-
-def _is_call(expression: Expression) -> bool:
-    return any("(" in part for part in expression.parts if isinstance(part, str))
-
-
-def _no_hash(type: str | None) -> str:
-    return f"RUN ON takes a hash of type int2, int4 or int8, not {type}"
+        if (
+            isinstance(combined, PgType)
+            and combined.is_array
+            and returns.setof
+            and not (setof or returns.partial)
+        ):
+            return hinted_array(returns, combined)
+        if returns.setof != setof:
+            raise SignatureError(
+                f"combine= gives {'a list of rows' if setof else 'one row'}, and so "
+                "must the hint say"
+            )
+        return hinted_answer(returns, combined)
+    except SignatureError as error:
+        raise SignatureError(f"{error}; {partitions_send(columns)}") from None
 
 
 def _defaults(signature: Signature) -> dict[int, Any]:

@@ -7,9 +7,8 @@ no repr and in no error. Where definitions come from is `sources`' affair.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from plproxy_py.errors import ConfigError, PartitionCountError
+from plproxy_py.errors import ConfigError, PartitionCountError, nearest
 from plproxy_py.hashing import mask_partition, modular_partition
 
 # What libpq itself hides, and the two keys that stand for a password.
@@ -197,12 +196,6 @@ class ClusterConfig:
     def target(self, partition: int) -> Target:
         """Return the target that calls to a partition go to."""
         return self.partitions[partition].target
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest name, or nothing."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def cluster_config(

@@ -10,26 +10,27 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from plproxy_py._catalog import Catalog, Entry
+from plproxy_py.clauses import Clauses, Combine
 from plproxy_py.compiler import compile_error, compile_function
-from plproxy_py.config import nearest
 from plproxy_py.errors import (
     DeclarationError,
     RoutingError,
     SignatureError,
     UnsupportedError,
+    nearest,
     placed,
 )
 from plproxy_py.function import ProxyFunction
 from plproxy_py.hints import Hints, hinted_arguments, hinted_signature, read_hints
-from plproxy_py.language.body import Body
+from plproxy_py.language.body import Body, RunAny, RunNumber
 from plproxy_py.language.parser import Keyword, parse_statements
-from plproxy_py.options import Options
-from plproxy_py.signature import Signature, parse_signature
+from plproxy_py.options import SETTLE, Options
+from plproxy_py.signature import Signature, parse_declaration
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -53,19 +54,43 @@ class Declaration:
     name: str | None = None
     schema: str = "public"
     timeout: float | None = None
+    settle: float | None = SETTLE
+    need: int = 1
+    first: bool = False
+    idempotent: bool = False
+    order_by: Sequence[str] = ()
+    limit: int | str | None = None
+    offset: int | str = 0
+    combine: Combine | None = None
+    group_by: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for keyword in ("signature", "cluster", "connect", "split", "target", "select"):
             value = getattr(self, keyword)
             if not (value is None or isinstance(value, str) or callable(value)):
                 raise TypeError(f"{keyword} is a text, not {type(value).__name__}")
-        Options(timeout=self.timeout)
+        _ = self.options, self.clauses
+
+    @property
+    def options(self) -> Options:
+        """The options. Raise TypeError or ValueError."""
+        return Options(
+            timeout=self.timeout,
+            settle=self.settle,
+            need=self.need,
+            first=self.first,
+            idempotent=self.idempotent,
+        )
+
+    @property
+    def clauses(self) -> Clauses:
+        """The clauses. Raise TypeError."""
+        return Clauses(
+            self.order_by, self.limit, self.offset, self.combine, self.group_by
+        )
 
 
-LATER = (
-    "settle need first order_by limit offset combine group_by retry idempotent"
-    " sensitive"
-).split()
+LATER = ("retry", "sensitive")
 
 
 def declaration(signature: str | None, keywords: Mapping[str, Any]) -> Declaration:
@@ -98,29 +123,49 @@ def declare(
     declared already. ``namespace``: the caller's locals. Raise TypeError for the wrong
     kind of function, RoutingError for a ``run_on`` that is none.
     """
-    if inspect.iscoroutinefunction(python) != is_async:
-        wanted, router = (
-            ("async def", "an AsyncRouter") if is_async else ("def", "a Router")
+    if inspect.isgeneratorfunction(python) or inspect.isasyncgenfunction(python):
+        raise TypeError(
+            f"{python.__name__}: the body never runs: write ... in place of yield"
         )
-        raise TypeError(f"{python.__name__}: {router} decorates {wanted} functions")
+    if inspect.iscoroutinefunction(python) and not is_async:
+        raise TypeError(f"{python.__name__}: a Router decorates def functions")
+    if given is None:
+        found = catalog.find(python.__name__).current()
+        is_typed, combine = False, found.clauses.combine
+    else:
+        is_typed, combine = given.signature is None, given.combine
+    hints = read_hints(python, namespace, typed=is_typed, returns_any=callable(combine))
+    _check_kind(python, hints, is_async)
     if given is not None:
-        declared = _declared(catalog, python, given, namespace)
-        return catalog.add(declared, wraps=python)
-    found = catalog.find(python.__name__).current()
-    hints = read_hints(python, namespace, typed=False)
+        return catalog.add(_declared(catalog, python, given, hints), wraps=python)
     return catalog.add(catalog.face(found, hints), hints, wraps=python)
 
 
+def _check_kind(python: Callable[..., Any], hints: Hints, is_async: bool) -> None:
+    """Raise TypeError for a function, or a stream, of the other kind of router."""
+    router = "an AsyncRouter" if is_async else "a Router"
+    stream = hints.returns.stream if hints.returns else None
+    wanted = AsyncIterator if is_async else Iterator
+    if stream is not None and stream is not wanted:
+        raise TypeError(
+            f"{python.__name__}: {router} streams {wanted.__name__}[…], not "
+            f"{stream.__name__}[…]"
+        )
+    # Whether a stream's def is async says when it begins, not that it waits.
+    if is_async and stream is None and not inspect.iscoroutinefunction(python):
+        raise TypeError(f"{python.__name__}: {router} decorates async def functions")
+
+
 def _declared(
-    catalog: Catalog,
-    python: Callable[..., Any],
-    given: Declaration,
-    namespace: Mapping[str, Any],
+    catalog: Catalog, python: Callable[..., Any], given: Declaration, hints: Hints
 ) -> ProxyFunction:
-    hints = read_hints(python, namespace, typed=given.signature is None)
-    signature = _signature(hints, given, given.name or python.__name__)
+    signature, read_only = _signature(hints, given, given.name or python.__name__)
+    options = given.options
+    if read_only:
+        options = dataclasses.replace(options, idempotent=True)
     try:
         body = _body(signature, given)
+        _check_first(options, body, given)
     except DeclarationError as error:
         raise compile_error(error, signature.label) from None
     except RoutingError as error:
@@ -133,23 +178,47 @@ def _declared(
         run_on=given.run_on if callable(given.run_on) else None,
         cluster=given.cluster if callable(given.cluster) else None,
         connect=given.connect if callable(given.connect) else None,
-        options=Options(timeout=given.timeout),
+        options=options,
+        clauses=given.clauses,
     )
 
 
-def _signature(hints: Hints, given: Declaration, name: str) -> Signature:
+def _check_first(options: Options, body: Body, given: Declaration) -> None:
+    if not options.first:
+        return
+    one = isinstance(body.run_on, (RunAny, RunNumber)) and not callable(given.run_on)
+    if one:
+        raise SignatureError(
+            "first= is for run_on='ALL', or a run_on= that gives several hashes"
+        )
+    if not options.idempotent:
+        raise SignatureError(
+            "first= breaks calls off, and some partitions may have done theirs: write "
+            "idempotent=True, or STABLE behind the signature as text if it only reads"
+        )
+
+
+def _signature(hints: Hints, given: Declaration, name: str) -> tuple[Signature, bool]:
+    """Return the signature, and whether it says that the function only reads."""
+    returns, read_only = hints.returns, False
     if given.signature is None:
-        return hinted_signature(name, given.schema, hints, hinted_arguments(hints))
-    signature = parse_signature(given.signature, schema=given.schema)
-    if signature.returns is not None:
-        return signature
-    if signature.outputs:
-        setof = signature.setof or hints.returns.setof
-        return dataclasses.replace(signature, setof=setof)
-    # The text lists arguments only: the hint says what comes back.
-    return hinted_signature(
-        signature.name, signature.schema, hints, signature.arguments
-    )
+        arguments, schema = hinted_arguments(hints), given.schema
+    else:
+        signature, read_only = parse_declaration(given.signature, schema=given.schema)
+        if signature.returns is not None:
+            return signature, read_only
+        if signature.outputs:
+            setof = signature.setof or (returns is not None and returns.setof)
+            return dataclasses.replace(signature, setof=setof), read_only
+        # The text lists arguments only: the hint says what comes back.
+        arguments = signature.arguments
+        name, schema = signature.name, signature.schema
+    if returns is None:
+        raise SignatureError(
+            f"{name}: combine= is a callable, which may return anything: give the "
+            "signature as text, its RETURNS says what partitions send"
+        )
+    return hinted_signature(name, schema, returns, arguments), read_only
 
 
 _CALL = re.compile(r"[A-Za-z_][\w.]*\s*\(")

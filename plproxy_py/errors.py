@@ -29,8 +29,9 @@ functions, clusters or connections beyond their names.
 
 from __future__ import annotations
 
+import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -273,6 +274,12 @@ class RouterClosed(Error):
 
     __module__ = "plproxy_py"
     default_sqlstate = "08003"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest name, or nothing."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def placed(error: Error, function: str, prefix: str = "") -> Error:

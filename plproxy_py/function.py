@@ -13,10 +13,13 @@ from typing import Any
 
 from plproxy_py import values
 from plproxy_py._scalars import Codec
+from plproxy_py.clauses import MOST_ROWS, Clauses, Window
 from plproxy_py.errors import UnsupportedError
+from plproxy_py.gather import Gather
+from plproxy_py.hints import ReturnHint
 from plproxy_py.language.body import Body
 from plproxy_py.options import Options
-from plproxy_py.query import RemoteQuery
+from plproxy_py.query import WINDOW, RemoteQuery
 from plproxy_py.result import Answer
 from plproxy_py.signature import Columns, Signature
 from plproxy_py.tagging import Cluster, Pick, RunHome, RunOn, Tags, tag, tag_split
@@ -67,10 +70,12 @@ class ProxyFunction:
     database's query for it. ``connect``: a connect string in place of a cluster, in the
     same three ways. ``split``: indexes of split arguments. ``defaults``: by position,
     Python values or `HomeDefault`. ``strict``: a NULL argument gives NULL, or no rows,
-    without a call. ``answer`` None: a dynamic record before its columns are listed.
-    ``columns``: of a composite result, ``row_type``: its name where
-    nobody has said them. ``needs_home``: why it can't do without a home
-    database.
+    without a call. ``answer`` is what the caller gets, ``sent`` what each partition
+    sends, another only with combine; both None for a dynamic record before its columns
+    are listed. ``gather``: how rows become those of the answer, None for one
+    partition's behind the other's. ``returns``: the return hint, None without one.
+    ``columns``: of a composite result, ``row_type``: its name where nobody has said
+    them. ``needs_home``: why it can't do without a home database.
     """
 
     signature: Signature
@@ -87,7 +92,12 @@ class ProxyFunction:
     row_type: str | None = None
     strict: bool = False
     needs_home: UnsupportedError | None = None
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
+    sent: Answer | None = None
+    gather: Gather | None = None
+    clauses: Clauses = field(default_factory=Clauses, repr=False)
+    counts: Window = field(default_factory=Window, repr=False)
+    returns: ReturnHint | None = field(default=None, repr=False)
     label: str = field(init=False)
     _codecs: tuple[Codec | None, ...] = field(init=False, repr=False)
     _zoned: tuple[int, ...] = field(init=False, repr=False)
@@ -191,7 +201,49 @@ class ProxyFunction:
         """Return what is sent for ``$1…`` of the function's query, or of ``feeds``."""
         if feeds is None:
             feeds = self.query.feeds
-        return [self._param(index, normals[index]) for index in feeds]
+        return [
+            self._window_param(normals)
+            if index == WINDOW
+            else self._param(index, normals[index])
+            for index in feeds
+        ]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `texts` gives the parameters: types of our own, none to be placed."""
+        return None not in self._codecs and not self._zoned
+
+    def texts(self, normals: Sequence[Any]) -> list[bytes | None]:
+        """Return what `params` does, for a function that `is_plain`."""
+        codecs, texts = self._codecs, []
+        for index in self.query.feeds:
+            normal, codec = normals[index], codecs[index]
+            assert codec is not None
+            texts.append(None if normal is None else codec.text(normal).encode())
+        return texts
+
+    def fed(self, normals: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the normal forms for ``$1…`` of the function's query."""
+        return tuple(
+            self._size(normals) if index == WINDOW else normals[index]
+            for index in self.query.feeds
+        )
+
+    def window(self, normals: Sequence[Any]) -> tuple[int, int | None]:
+        """Return OFFSET and LIMIT of a call, None for no limit. Raise ValueError."""
+        try:
+            return self.counts.of(normals)
+        except ValueError as error:
+            raise ValueError(f"{self.label}: {error}") from None
+
+    def _size(self, normals: Sequence[Any]) -> int | None:
+        """Return how many rows each partition is asked for, None for all."""
+        offset, limit = self.window(normals)
+        return None if limit is None else min(offset + limit, MOST_ROWS)
+
+    def _window_param(self, normals: Sequence[Any]) -> bytes | None:
+        size = self._size(normals)
+        return None if size is None else b"%d" % size
 
     def _param(self, index: int, normal: Any) -> bytes | Opaque | None:
         if normal is None:

@@ -7,27 +7,37 @@ A hint is what we declare, not what the server has: ``int`` declares int8, and
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
-import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
+from plproxy_py.answers import Partial
 from plproxy_py.errors import SignatureError
 from plproxy_py.fits import check_fit
-from plproxy_py.pgtypes import PgType, parse_type
-from plproxy_py.result import (
-    Answer,
-    MakeRow,
-    Row,
-    record_answer,
-    row_class,
-    scalar_answer,
+from plproxy_py.hint_types import (
+    Value,
+    declared_type,
+    item,
+    stands_for,
+    value_of,
+    without_none,
 )
+from plproxy_py.made_rows import (
+    Convert,
+    conversion,
+    converted,
+    is_row,
+    or_none,
+    row_fields,
+    row_maker,
+    takes_any,
+)
+from plproxy_py.pgtypes import PgType
+from plproxy_py.result import Answer, record_answer, scalar_answer
 from plproxy_py.signature import VOID, Argument, Columns, Mode, Signature
 
 Int2 = Annotated[int, "int2"]
@@ -37,21 +47,10 @@ Varchar = Annotated[str, "varchar"]
 Timestamp = Annotated[datetime, "timestamp"]
 Json = Annotated[Any, "json"]
 
-# The order matters to nobody: each class is looked up exactly.
-_SQL_TYPES: dict[object, str] = {
-    str: "text",
-    int: "int8",
-    float: "float8",
-    bool: "bool",
-    bytes: "bytea",
-    Decimal: "numeric",
-    date: "date",
-    time: "time",
-    datetime: "timestamptz",
-    timedelta: "interval",
-    UUID: "uuid",
-    dict: "jsonb",
-}
+Stream = type[Iterator[Any]] | type[AsyncIterator[Any]]
+
+# What holds the rows of a set, where it is a hint's origin.
+_SETS = (list, Partial, Iterator, AsyncIterator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,9 @@ class ReturnHint:
 
     ``row``: a dataclass, a NamedTuple or `Row`, None for a scalar, whose SQL type is
     ``sql_type``; neither: void. ``fields`` are the row's columns as its hints declare
-    them. ``problem``: why it declares no SQL types, so that a signature text must.
+    them, all or none; ``values``: each hinted field, or the scalar, whose name is "".
+    ``stream``: the iterator's class, where it is one. ``partial``: a `Partial`.
+    ``problem``: why it declares no SQL types, so that a signature text must.
     """
 
     setof: bool
@@ -70,25 +71,37 @@ class ReturnHint:
     row: type[Any] | None
     fields: Columns
     problem: str = ""
+    stream: Stream | None = None
+    partial: bool = False
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a decorated function says: parameters in order, and its return hint."""
+    """What a decorated function says: parameters in order, and its return hint.
+
+    ``returns`` None: a callable of the user's makes what is returned.
+    """
 
     names: tuple[str, ...]
     types: tuple[PgType | None, ...]
     defaults: Mapping[int, Any]
-    returns: ReturnHint
+    returns: ReturnHint | None
 
 
 def read_hints(
-    function: Callable[..., Any], namespace: Mapping[str, Any], *, typed: bool
+    function: Callable[..., Any],
+    namespace: Mapping[str, Any],
+    *,
+    typed: bool,
+    returns_any: bool = False,
 ) -> Hints:
     """Read a function's parameters and hints.
 
     ``namespace``: the caller's locals. ``typed``: hints declare the SQL types, so
-    each parameter needs one; otherwise a signature text does. Raise `SignatureError`.
+    each parameter needs one; otherwise a signature text does. ``returns_any``: a
+    callable makes what is returned, so that its hint may be any. Raise
+    `SignatureError`.
     """
     name = getattr(function, "__name__", "?")
     hints = _resolved(function, name, namespace)
@@ -104,16 +117,23 @@ def read_hints(
         if parameter.default is not parameter.empty:
             defaults[index] = parameter.default
         if not typed:
-            sql_types.append(_stands_for(hints.get(parameter.name)))
+            sql_types.append(stands_for(hints.get(parameter.name)))
         elif parameter.name not in hints:
             raise SignatureError(f"{name}: parameter {parameter.name} has no hint")
         else:
             sql_types.append(
-                _declared_type(hints[parameter.name], f"{name}: {parameter.name}")
+                declared_type(hints[parameter.name], f"{name}: {parameter.name}")
             )
     if "return" not in hints:
         raise SignatureError(f"{name} has no return hint; write -> None for void")
-    returns = _return_hint(hints["return"], f"{name}: the return hint", namespace)
+    returns = None
+    if not returns_any:
+        returns = _return_hint(hints["return"], f"{name}: the return hint", namespace)
+    elif typing.get_origin(hints["return"]) is Partial:
+        raise SignatureError(
+            f"{name}: what a callable combines has no partitions left: let the hint "
+            "say what it returns"
+        )
     return Hints(tuple(names), tuple(sql_types), defaults, returns)
 
 
@@ -127,13 +147,12 @@ def hinted_arguments(hints: Hints) -> tuple[Argument, ...]:
 
 
 def hinted_signature(
-    name: str, schema: str, hints: Hints, arguments: tuple[Argument, ...]
+    name: str, schema: str, returns: ReturnHint, arguments: tuple[Argument, ...]
 ) -> Signature:
     """Return the signature with the result that the return hint declares.
 
     A row's fields are OUT columns.
     """
-    returns = hints.returns
     if returns.problem:
         raise SignatureError(returns.problem)
     if returns.row is None:
@@ -158,17 +177,17 @@ def hinted_answer(hint: ReturnHint, columns: Columns | PgType) -> Answer:
         raise SignatureError("the signature returns void: the hint must be None")
     if isinstance(columns, PgType):
         answer = scalar_answer(columns, setof=hint.setof)
+        names: tuple[str, ...] = ("",)
         if hint.row is not None:
             # A record of one column is a scalar to PostgreSQL.
-            names = tuple(name for name, _ in _row_fields(hint.row)) or ("r",)
+            names = tuple(name for name, _ in row_fields(hint.row)) or ("r",)
             if len(names) > 1:
                 raise SignatureError(
                     hint.problem
                     or f"{hint.row.__name__} has {len(names)} fields, the signature "
                     "one column"
                 )
-            make_row = _row_maker(hint.row, names) or row_class(names)
-            answer = dataclasses.replace(answer, make_row=make_row)
+            answer = dataclasses.replace(answer, make_row=row_maker(hint.row, names))
     elif hint.row is None:
         raise SignatureError(
             "the signature has several columns: the hint must be a dataclass, a "
@@ -176,141 +195,65 @@ def hinted_answer(hint: ReturnHint, columns: Columns | PgType) -> Answer:
         )
     else:
         names = tuple(name for name, _ in columns)
-        make_row = _row_maker(hint.row, names) or row_class(names)
+        make_row = row_maker(hint.row, names)
         answer = record_answer(columns, setof=hint.setof, make_row=make_row)
+    make_row = converted(answer.make_row, _conversions(hint, names, answer.types))
     if hint.row is not None and hint.nullable:
-        answer = dataclasses.replace(answer, make_row=_or_none(answer.make_row))
+        make_row = or_none(make_row)
     return dataclasses.replace(
-        answer, optional=hint.optional, nullable=hint.nullable or hint.row is not None
+        answer,
+        make_row=make_row,
+        optional=hint.optional,
+        nullable=hint.nullable or hint.row is not None,
+        stream=hint.stream is not None,
+        partial=hint.partial,
     )
+
+
+def hinted_array(hint: ReturnHint, type: PgType) -> Answer:
+    """Return the answer's shape where the hint's list is one array, not a set.
+
+    A NULL is an empty list. Raise `SignatureError` where hint and array don't fit.
+    """
+    if hint.row is not None or not hint.values:
+        raise SignatureError(f"{type.cast} is given: the hint is a list of its items")
+    one = hint.values[""]
+    array = one.sql_type and dataclasses.replace(one.sql_type, is_array=True)
+    answer = hinted_answer(
+        dataclasses.replace(
+            hint,
+            setof=False,
+            sql_type=array,
+            values={"": Value(array, one.python, True)},
+        ),
+        type,
+    )
+    make_row = answer.make_row
+    return dataclasses.replace(
+        answer, make_row=lambda values: make_row(values) or [], nullable=False
+    )
+
+
+def _conversions(
+    hint: ReturnHint, names: Sequence[str], types: Sequence[PgType]
+) -> list[Convert | None]:
+    found: list[Convert | None] = []
+    for name, type in zip(names, types, strict=True):
+        value = hint.values.get(name)
+        found.append(value and conversion(value.python, value.is_list, type))
+    return found
 
 
 def _check_result(hint: ReturnHint, columns: Columns | PgType) -> None:
-    fields = dict(hint.fields)
+    hinted = {name: value.sql_type for name, value in hint.values.items()}
     if isinstance(columns, PgType):
-        hinted = [hint.sql_type] if hint.sql_type else list(fields.values())
-        if len(hinted) == 1 and columns != VOID:
-            check_fit(hinted[0], columns, "the return hint")
+        type = next(iter(hinted.values()), None)
+        if len(hinted) == 1 and type is not None and columns != VOID:
+            check_fit(type, columns, "the return hint")
         return
-    for name, type in columns:
-        if name in fields:
-            check_fit(fields[name], type, f"the return hint's field {name!r}")
-
-
-def _or_none(make_row: MakeRow) -> MakeRow:
-    def make(values: Sequence[Any]) -> Any:
-        if all(value is None for value in values):
-            return None
-        return make_row(values)
-
-    return make
-
-
-def _row_maker(row: type[Any], columns: Sequence[str]) -> MakeRow | None:
-    """Return what makes a ``row`` of these columns, None where any tuple will do."""
-    if _takes_any(row):
-        return None
-    fields = dict(_row_fields(row))
-    required = [name for name, default in fields.items() if not default]
-    for name in columns:
-        if name not in fields:
-            raise SignatureError(f"{row.__name__} has no field for column {name!r}")
-    for name in required:
-        if name not in columns:
-            raise SignatureError(f"no column for field {name!r} of {row.__name__}")
-    by_name = dataclasses.is_dataclass(row) and any(
-        field.kw_only for field in dataclasses.fields(row)
-    )
-    if not by_name and list(fields)[: len(columns)] == list(columns):
-        return lambda values: row(*values)
-    return lambda values: row(**dict(zip(columns, values, strict=True)))
-
-
-def _row_fields(row: type[Any]) -> list[tuple[str, bool]]:
-    """Return a dataclass's or NamedTuple's fields, and whether each has a default.
-
-    Empty for a row that takes any columns.
-    """
-    if dataclasses.is_dataclass(row):
-        missing = dataclasses.MISSING
-        return [
-            (field.name, (field.default, field.default_factory) != (missing, missing))
-            for field in dataclasses.fields(row)
-            if field.init
-        ]
-    if _takes_any(row):
-        return []
-    return [(name, name in row._field_defaults) for name in row._fields]
-
-
-def _is_row(hint: object) -> bool:
-    return isinstance(hint, type) and (
-        dataclasses.is_dataclass(hint)
-        or _takes_any(hint)
-        or (issubclass(hint, tuple) and hasattr(hint, "_field_defaults"))
-    )
-
-
-def _takes_any(row: type[Any]) -> bool:
-    return issubclass(row, Row) or row is tuple
-
-
-def _without_none(hint: Any) -> tuple[Any, bool]:
-    """Split ``X | None`` into X and True."""
-    if typing.get_origin(hint) is Annotated:
-        inner, optional = _without_none(hint.__origin__)
-        return Annotated[(inner, *hint.__metadata__)], optional
-    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
-        return hint, False
-    members = [member for member in typing.get_args(hint) if member is not type(None)]
-    if len(members) == len(typing.get_args(hint)) or len(members) != 1:
-        return hint, False
-    return members[0], True
-
-
-def _sql_type(hint: Any) -> PgType | None:
-    if typing.get_origin(hint) is Annotated:
-        for extra in hint.__metadata__:
-            if isinstance(extra, str):
-                return parse_type(extra)
-        return _sql_type(hint.__origin__)
-    if isinstance(hint, typing.NewType):
-        return _sql_type(hint.__supertype__)
-    if typing.get_origin(hint) is dict:
-        return PgType("jsonb")
-    if typing.get_origin(hint) is list:
-        # PostgreSQL's arrays of arrays are of the same type.
-        element = _sql_type(_item(hint)[0])
-        return element and dataclasses.replace(element, is_array=True)
-    name = _SQL_TYPES.get(hint) if isinstance(hint, type) else None
-    return None if name is None else PgType(name)
-
-
-def _item(hint: Any) -> tuple[Any, bool]:
-    """Split ``list[X | None]`` into X and True; a bare list holds no X."""
-    items = typing.get_args(hint)
-    return _without_none(items[0]) if items else (Any, False)
-
-
-def _stands_for(hint: Any) -> PgType | None:
-    """Return the SQL type that a hint stands for, None if it says nothing of types."""
-    try:
-        return _sql_type(_without_none(hint)[0])
-    except SignatureError:
-        return None
-
-
-def _declared_type(hint: Any, where: str) -> PgType:
-    try:
-        type = _sql_type(_without_none(hint)[0])
-    except SignatureError as error:
-        raise SignatureError(f"{where}: {error}") from None
-    if type is None:
-        name = getattr(hint, "__name__", None) or str(hint)
-        raise SignatureError(
-            f'{where}: {name} has no SQL type; say it with Annotated[{name}, "sqltype"]'
-        )
-    return type
+    for name, declared in columns:
+        if (type := hinted.get(name)) is not None:
+            check_fit(type, declared, f"the return hint's field {name!r}")
 
 
 def _resolved(
@@ -325,23 +268,30 @@ def _resolved(
 
 
 def _return_hint(hint: Any, where: str, namespace: Mapping[str, Any]) -> ReturnHint:
-    hint, optional = _without_none(hint)
-    setof = typing.get_origin(hint) is list
+    hint, optional = without_none(hint)
+    origin = typing.get_origin(hint)
+    setof = origin in _SETS
     nullable = optional
     if setof:
         if optional:
-            raise SignatureError(f"{where}: a list is empty, never None")
-        hint, nullable = _item(hint)
+            raise SignatureError(f"{where}: a {origin.__name__} is empty, never None")
+        hint, nullable = item(hint)
+    read = functools.partial(
+        ReturnHint,
+        setof,
+        stream=origin if origin in (Iterator, AsyncIterator) else None,
+        partial=origin is Partial,
+    )
     if typing.get_origin(hint) is tuple:
         hint = tuple
     if hint is None or hint is type(None):
-        return ReturnHint(setof, False, True, None, None, ())
-    row = hint if _is_row(hint) else None
+        return read(False, True, None, None, ())
+    row = hint if is_row(hint) else None
     fields: Columns = ()
     type_, problem = None, ""
     try:
         if row is None:
-            type_ = _declared_type(hint, where)
+            type_ = declared_type(hint, where)
         else:
             fields = _declared_fields(row, where, namespace)
     except SignatureError as error:
@@ -349,18 +299,28 @@ def _return_hint(hint: Any, where: str, namespace: Mapping[str, Any]) -> ReturnH
         if not (isinstance(hint, type) or hint is Any):
             raise
         problem = str(error)
-    return ReturnHint(setof, optional, nullable, type_, row, fields, problem)
+    values = {"": value_of(hint)} if row is None else _field_values(row, namespace)
+    return read(optional, nullable, type_, row, fields, problem, values=values)
 
 
 def _declared_fields(
     row: type[Any], where: str, namespace: Mapping[str, Any]
 ) -> Columns:
-    if _takes_any(row):
+    if takes_any(row):
         return ()
     where = f"{where}: {row.__name__}"
     hints = _resolved(row, where, namespace)
     # A namedtuple has fields without hints.
     return tuple(
-        (name, _declared_type(hints.get(name, Any), f"{where}.{name}"))
-        for name, _ in _row_fields(row)
+        (name, declared_type(hints.get(name, Any), f"{where}.{name}"))
+        for name, _ in row_fields(row)
     )
+
+
+def _field_values(row: type[Any], namespace: Mapping[str, Any]) -> dict[str, Value]:
+    """Return what is said of each field, as far as its hints say anything."""
+    try:
+        hints = _resolved(row, row.__name__, namespace)
+    except SignatureError:
+        return {}
+    return {name: value_of(hints[name]) for name, _ in row_fields(row) if name in hints}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SETTLE = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -20,7 +22,7 @@ class Options:
     """
 
     timeout: float | None = None
-    settle: float | None = 1.0
+    settle: float | None = SETTLE
     need: int = 1
     partial: bool = False
     first: bool = False
@@ -33,6 +35,9 @@ class Options:
             raise TypeError(f"need is a number, not {type(self.need).__name__}")
         if self.need < 1:
             raise ValueError("need is at least 1")
+        for name in ("partial", "first", "idempotent"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} is True or False")
 
 
 def _check_seconds(name: str, seconds: object, *, zero: bool) -> None:

@@ -14,10 +14,16 @@ from plproxy_py.language.body import Expression
 from plproxy_py.pgtypes import PgType, quote_identifier
 from plproxy_py.signature import Columns, Signature
 
+WINDOW = -1
+"""In `RemoteQuery.feeds`: the number of rows that OFFSET and LIMIT look at."""
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteQuery:
-    """``sql`` with ``$1…$k``; ``feeds[k - 1]`` is the argument's index from 0."""
+    """``sql`` with ``$1…$k``; ``feeds[k - 1]`` is the argument's index from 0.
+
+    `WINDOW` in its place is no argument.
+    """
 
     sql: bytes
     feeds: tuple[int, ...]
@@ -67,6 +73,30 @@ def explicit_query(select: Expression, types: Sequence[PgType]) -> RemoteQuery:
 
     sql = select.sql(placeholder)
     return RemoteQuery(sql.encode(), tuple(feeds))
+
+
+def windowed(
+    query: RemoteQuery,
+    order: Sequence[str],
+    *,
+    limited: bool,
+    subquery: str | None = None,
+) -> RemoteQuery:
+    """Return a query whose rows the partitions sort, and of which they send the first.
+
+    ``order``: items of ORDER BY. ``limited``: LIMIT is one more parameter, `WINDOW`.
+    ``subquery``: what the query is called inside another, None to stand by itself.
+    """
+    sql, feeds = query.sql, query.feeds
+    if subquery is not None:
+        # The text may have an ORDER BY of its own, and end in a comment.
+        sql = b"SELECT * FROM (" + sql + f"\n) AS {subquery}".encode()
+    if order:
+        sql += f" ORDER BY {', '.join(order)}".encode()
+    if limited:
+        feeds = (*feeds, WINDOW)
+        sql += f" LIMIT ${len(feeds)}::int8".encode()
+    return RemoteQuery(sql, feeds)
 
 
 def home_query(

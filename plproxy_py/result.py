@@ -84,7 +84,8 @@ class Answer:
 
     ``columns`` names a record's columns, None is a scalar or void; ``types`` are the
     declared ones, by position. ``make_row`` takes the columns in declared order.
-    ``optional``: no row is None. ``nullable``: a row may be NULL.
+    ``optional``: no row is None. ``nullable``: a row may be NULL. ``stream``: rows are
+    given as they come. ``partial``: what there is, where partitions are missing.
     """
 
     columns: tuple[str, ...] | None
@@ -93,6 +94,8 @@ class Answer:
     setof: bool
     optional: bool = False
     nullable: bool = True
+    stream: bool = False
+    partial: bool = False
 
     @property
     def void(self) -> bool:
@@ -170,6 +173,11 @@ def scalar_answer(type: PgType, *, setof: bool) -> Answer:
     """Return the shape of a single value, or of void, which is always None."""
     make_row = _void_row if type.name == "void" else scalar_row
     return Answer(None, (type,), make_row, setof)
+
+
+def any_answer() -> Answer:
+    """Return the shape of whatever a callable of the user's may make."""
+    return Answer(None, (PgType("anyelement"),), scalar_row, False, optional=True)
 
 
 def _void_row(values: Sequence[Any]) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
+import psycopg
+
 from plproxy_py._handles import bind_call
 from plproxy_py._router_base import RouterBase
 from plproxy_py._steps import run
+from plproxy_py._streams import Source
+from plproxy_py.clauses import Combine
 from plproxy_py.decorators import (
     ClusterText,
     ConnectText,
@@ -19,11 +24,14 @@ from plproxy_py.decorators import (
     declaration,
     declare,
 )
-from plproxy_py.proxycall import ProxyCall
+from plproxy_py.errors import Error
+from plproxy_py.proxycall import Decorate, ProxyCall, StreamCall
 from plproxy_py.result import Row
+from plproxy_py.streams import Stream
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Router(RouterBase):
@@ -32,6 +40,12 @@ class Router(RouterBase):
     Thread-safe. Making one opens no connection; `close`, or leaving its ``with``
     block, closes those that calls have opened. See `RouterBase` for the keywords.
     """
+
+    # See proxycall.Decorate.
+    @overload
+    def proxy(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[T]], /
+    ) -> StreamCall[P, T]: ...
 
     @overload
     def proxy(self, function: Callable[P, R], /) -> ProxyCall[P, R]: ...
@@ -51,7 +65,16 @@ class Router(RouterBase):
         name: str | None = None,
         schema: str = "public",
         timeout: float | None = None,
-    ) -> Callable[[Callable[P, R]], ProxyCall[P, R]]: ...
+        settle: float | None = 1.0,
+        need: int = 1,
+        first: bool = False,
+        order_by: Sequence[str] = (),
+        limit: int | str | None = None,
+        offset: int | str = 0,
+        combine: Combine | None = None,
+        group_by: Sequence[str] = (),
+        idempotent: bool = False,
+    ) -> Decorate: ...
 
     def proxy(self, signature: Any = None, /, **keywords: Any) -> Any:
         """Declare the decorated function as a proxy function.
@@ -60,7 +83,12 @@ class Router(RouterBase):
         the statement; ``cluster`` a name or a call, ``run_on`` also a partition's
         number or a callable that returns a hash. ``signature``: the SQL signature,
         where hints can't say it. ``timeout``: float seconds for a whole call.
-        Raise a `DeclarationError` that names the function.
+        ``settle``: seconds that the others get once a partition failed, None for as
+        long as it takes. ``first``: the first partition with a row ends the call.
+        ``order_by``, ``limit``, ``offset``, ``combine``, ``group_by``: how partitions'
+        rows become one answer. ``need``: how many partitions must answer where some
+        may be missing. ``idempotent``: a call may be repeated or broken off without
+        harm. Raise a `DeclarationError` that names the function.
         """
         namespace = sys._getframe(1).f_locals
         if callable(signature):
@@ -68,10 +96,9 @@ class Router(RouterBase):
             return bind_call(self, entry)
         given = declaration(signature, keywords)
 
-        def decorate(python: Callable[P, R]) -> ProxyCall[P, R]:
+        def decorate(python: Callable[..., Any]) -> Any:
             entry = declare(self._catalog, python, given, namespace, is_async=False)
-            call: ProxyCall[P, R] = bind_call(self, entry)
-            return call
+            return bind_call(self, entry)
 
         return decorate
 
@@ -112,7 +139,8 @@ class Router(RouterBase):
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function by ``name``, ``schema.name`` or ``name(argtypes)``."""
-        return run(self._calls.call(self._find(name), args, kwargs))
+        answer = run(self._calls.call(self._callee(name), args, kwargs))
+        return Stream(answer, self._calls) if isinstance(answer, Source) else answer
 
     def execute(
         self,
@@ -128,6 +156,45 @@ class Router(RouterBase):
         commits by itself.
         """
         return run(self._calls.execute(cluster, sql, params, run_on, timeout))
+
+    def ping(
+        self, cluster: str, *, timeout: float | None = None
+    ) -> dict[int, float | Error]:
+        """Ask each partition to answer; return how many seconds it took, or why not."""
+        return run(self._calls.ping(cluster, timeout))
+
+    @contextmanager
+    def connection(
+        self,
+        cluster: str,
+        *,
+        key: object = None,
+        partition: int | None = None,
+        hash: str | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[psycopg.Connection[Any]]:
+        """Lend the psycopg connection of a partition: where ``key`` lives, or by number.
+
+        For what a function call can't do: a transaction of several statements, COPY,
+        LISTEN. Commits at the end of the ``with`` block, rolls back after an
+        exception, and takes the connection back clean. ``hash``: the hash function's
+        name, hashtext for a str and hashint8 for an int unless said. ``timeout``:
+        seconds to wait for the connection.
+        """
+        borrowed = run(self._borrow(cluster, key, partition, hash, timeout))
+        try:
+            kind = psycopg.Connection[Any]
+            connection = borrowed.link.hand_out(kind, self.adapters)
+            try:
+                yield connection
+            except BaseException:
+                if not connection.closed:
+                    connection.rollback()
+                raise
+            if not connection.closed:
+                connection.commit()
+        finally:
+            run(borrowed.give_back())
 
     def close(self, timeout: float = 10.0) -> None:
         """Refuse new calls, wait ``timeout`` seconds for others, close connections."""

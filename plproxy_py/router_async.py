@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
+import psycopg
+
 from plproxy_py._handles import bind_async_call
 from plproxy_py._router_base import RouterBase
 from plproxy_py._steps import run_async
+from plproxy_py._streams import Source
+from plproxy_py.clauses import Combine
 from plproxy_py.decorators import (
     ClusterText,
     ConnectText,
@@ -19,11 +24,14 @@ from plproxy_py.decorators import (
     declaration,
     declare,
 )
-from plproxy_py.proxycall import AsyncProxyCall
+from plproxy_py.errors import Error
+from plproxy_py.proxycall import AsyncDecorate, AsyncProxyCall, AsyncStreamCall
 from plproxy_py.result import Row
+from plproxy_py.streams import AsyncStream
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class AsyncRouter(RouterBase):
@@ -33,6 +41,17 @@ class AsyncRouter(RouterBase):
     connection; `close`, or leaving its ``async with`` block, closes those that calls
     have opened.
     """
+
+    # See proxycall.Decorate.
+    @overload
+    def proxy(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, AsyncIterator[T]]], /
+    ) -> AsyncStreamCall[P, T]: ...
+
+    @overload
+    def proxy(
+        self, function: Callable[P, AsyncIterator[T]], /
+    ) -> AsyncStreamCall[P, T]: ...
 
     @overload
     def proxy(
@@ -54,7 +73,16 @@ class AsyncRouter(RouterBase):
         name: str | None = None,
         schema: str = "public",
         timeout: float | None = None,
-    ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], AsyncProxyCall[P, R]]: ...
+        settle: float | None = 1.0,
+        need: int = 1,
+        first: bool = False,
+        order_by: Sequence[str] = (),
+        limit: int | str | None = None,
+        offset: int | str = 0,
+        combine: Combine | None = None,
+        group_by: Sequence[str] = (),
+        idempotent: bool = False,
+    ) -> AsyncDecorate: ...
 
     def proxy(self, signature: Any = None, /, **keywords: Any) -> Any:
         """Declare the decorated function as a proxy function.
@@ -63,7 +91,12 @@ class AsyncRouter(RouterBase):
         the statement; ``cluster`` a name or a call, ``run_on`` also a partition's
         number or a callable that returns a hash. ``signature``: the SQL signature,
         where hints can't say it. ``timeout``: float seconds for a whole call.
-        Raise a `DeclarationError` that names the function.
+        ``settle``: seconds that the others get once a partition failed, None for as
+        long as it takes. ``first``: the first partition with a row ends the call.
+        ``order_by``, ``limit``, ``offset``, ``combine``, ``group_by``: how partitions'
+        rows become one answer. ``need``: how many partitions must answer where some
+        may be missing. ``idempotent``: a call may be repeated or broken off without
+        harm. Raise a `DeclarationError` that names the function.
         """
         namespace = sys._getframe(1).f_locals
         if callable(signature):
@@ -71,12 +104,9 @@ class AsyncRouter(RouterBase):
             return bind_async_call(self, entry)
         given = declaration(signature, keywords)
 
-        def decorate(
-            python: Callable[P, Coroutine[Any, Any, R]],
-        ) -> AsyncProxyCall[P, R]:
+        def decorate(python: Callable[..., Any]) -> Any:
             entry = declare(self._catalog, python, given, namespace, is_async=True)
-            call: AsyncProxyCall[P, R] = bind_async_call(self, entry)
-            return call
+            return bind_async_call(self, entry)
 
         return decorate
 
@@ -117,7 +147,10 @@ class AsyncRouter(RouterBase):
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function by ``name``, ``schema.name`` or ``name(argtypes)``."""
-        return await run_async(self._calls.call(self._find(name), args, kwargs))
+        answer = await run_async(self._calls.call(self._callee(name), args, kwargs))
+        if isinstance(answer, Source):
+            return AsyncStream(answer, self._calls)
+        return answer
 
     async def execute(
         self,
@@ -135,6 +168,38 @@ class AsyncRouter(RouterBase):
         return await run_async(
             self._calls.execute(cluster, sql, params, run_on, timeout)
         )
+
+    async def ping(
+        self, cluster: str, *, timeout: float | None = None
+    ) -> dict[int, float | Error]:
+        """Ask each partition to answer; return how many seconds it took, or why not."""
+        return await run_async(self._calls.ping(cluster, timeout))
+
+    @asynccontextmanager
+    async def connection(
+        self,
+        cluster: str,
+        *,
+        key: object = None,
+        partition: int | None = None,
+        hash: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Lend the psycopg connection of a partition, as `Router.connection` does."""
+        borrowed = await run_async(self._borrow(cluster, key, partition, hash, timeout))
+        try:
+            kind = psycopg.AsyncConnection[Any]
+            connection = borrowed.link.hand_out(kind, self.adapters)
+            try:
+                yield connection
+            except BaseException:
+                if not connection.closed:
+                    await connection.rollback()
+                raise
+            if not connection.closed:
+                await connection.commit()
+        finally:
+            await run_async(borrowed.give_back())
 
     async def close(self, timeout: float = 10.0) -> None:
         """Refuse new calls, wait ``timeout`` seconds for others, close connections."""

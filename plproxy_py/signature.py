@@ -256,6 +256,21 @@ def parse_signature(text: str, *, schema: str = "public") -> Signature:
     return found
 
 
+def parse_declaration(text: str, *, schema: str) -> tuple[Signature, bool]:
+    """Return the signature, and whether STABLE or IMMUTABLE behind it says: read-only.
+
+    A decorator's text may say so, though no LANGUAGE plproxy function may. Raise
+    `SignatureError`.
+    """
+    cursor = tokenize(text, SignatureError, f"signature {shorten(text)!r}: ")
+    found = read_signature(cursor, schema=schema)
+    read_only = cursor.accept("stable") or cursor.accept("immutable")
+    if not read_only:
+        cursor.accept("volatile")
+    cursor.end()
+    return found, read_only
+
+
 def parse_columns(text: str) -> Columns:
     """Return the columns of a list such as ``id integer, username text``.
 

@@ -13,6 +13,7 @@ from plproxy_py.cli.calls import call, route
 from plproxy_py.cli.common import Commands, Settings
 from plproxy_py.cli.demo import demo
 from plproxy_py.cli.look import clusters, functions_command, partitions
+from plproxy_py.cli.stubs import stubs
 
 
 @click.group(
@@ -69,5 +70,5 @@ def main(
     ctx.obj = Settings(config, home, app, as_json)
 
 
-for _command in (clusters, partitions, functions_command, route, call, demo):
+for _command in (clusters, partitions, functions_command, route, call, stubs, demo):
     main.add_command(_command)

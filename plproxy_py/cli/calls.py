@@ -25,6 +25,7 @@ from plproxy_py.cli.words import run_on_text
 from plproxy_py.errors import SignatureError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.language.body import RunAny, RunNumber
+from plproxy_py.options import Options
 from plproxy_py.result import Answer
 
 ROUTE = ("cluster", "run_on", "hash", "partition", "target", "sql")
@@ -168,7 +169,8 @@ def _answer(
     """Call a function; return the columns, and the rows with their partition."""
     function = find_function(router, name)
     given = read_arguments(function, args)
-    answer = function.answer
+    # What each partition sends is shown, not what a caller would be given of it.
+    answer = function.sent
     if answer is None:
         raise SignatureError(
             f"{function.label} returns records whose columns only a caller can list"
@@ -187,7 +189,10 @@ def _answer(
         apart = PartitionsApart(
             answer.columns, answer.types, tuple, answer.setof, answer.optional
         )
-        call = bind_call(router, Entry(dataclasses.replace(function, answer=apart)))
+        plain = dataclasses.replace(
+            function, answer=apart, sent=apart, gather=None, options=Options()
+        )
+        call = bind_call(router, Entry(plain))
         for number, answered in zip(partitions, call(*given), strict=True):
             rows += [(number, *row[: len(columns)]) for row in answered]
     return [first, *columns], rows

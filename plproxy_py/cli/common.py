@@ -23,8 +23,8 @@ from plproxy_py import AsyncRouter, Notice, Router
 from plproxy_py._router_base import RouterBase
 from plproxy_py._steps import run, run_async
 from plproxy_py.cli.render import printable
-from plproxy_py.config import ClusterConfig, nearest, parse_connstr
-from plproxy_py.errors import ConfigError, Error
+from plproxy_py.config import ClusterConfig, parse_connstr
+from plproxy_py.errors import ConfigError, Error, nearest
 from plproxy_py.expression import HashFunction
 from plproxy_py.function import ProxyFunction
 from plproxy_py.result import Row
@@ -183,7 +183,7 @@ class Commands(click.Group):
 
 def find_cluster(router: RouterBase, name: str) -> ClusterConfig:
     """Return a cluster. Raise `NoSuchCluster` with the nearest name."""
-    return run(router._calls.cluster(name)).config
+    return run(router._preparer.cluster(name)).config
 
 
 def find_function(router: RouterBase, name: str) -> ProxyFunction:

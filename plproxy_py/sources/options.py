@@ -16,8 +16,8 @@ from typing import Any
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
-from plproxy_py.config import ClusterConfig, cluster_config, nearest, parse_connstr
-from plproxy_py.errors import ConfigError
+from plproxy_py.config import ClusterConfig, cluster_config, parse_connstr
+from plproxy_py.errors import ConfigError, nearest
 
 Options = Sequence[tuple[str, str]]
 

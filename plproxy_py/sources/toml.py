@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from plproxy_py.config import ClusterConfig, nearest
-from plproxy_py.errors import ConfigError
+from plproxy_py.config import ClusterConfig
+from plproxy_py.errors import ConfigError, nearest
 from plproxy_py.sources.mapping import from_mapping, private_cluster
 
 _KEYS = ("clusters", "functions", "home")

@@ -151,8 +151,9 @@ class Run:
                 for gen in pair.conversations(index, two)
             ]
             filenos = [end.fileno() for two in ends for end in two]
-            stepper = Stepper(gens, filenos, self.until, self.finished)
-            stepper.start()
+            stepper: Stepper[Any] = Stepper(self.until, self.finished)
+            for index, (gen, fileno) in enumerate(zip(gens, filenos, strict=True)):
+                stepper.start(index, gen, fileno)
             wait(stepper)
         return stepper
 
@@ -225,9 +226,9 @@ def test_order_of_readiness(wait: Callable[[Stepper[Any]], None]) -> None:
             results[index] = result
             return INFINITE
 
-        filenos = [mine.fileno() for mine, _ in pairs]
-        stepper = Stepper(list(map(gen, range(5))), filenos, INFINITE, finished)
-        stepper.start()
+        stepper: Stepper[Any] = Stepper(INFINITE, finished)
+        for index, (mine, _) in enumerate(pairs):
+            stepper.start(index, gen(index), mine.fileno())
         pairs[order[0]][1].send(b"x")
         wait(stepper)
     assert seen == order
@@ -298,8 +299,8 @@ def test_a_step_tells_what_is_wanted_next() -> None:
         results.append((index, result, error))
         return 7.0
 
-    stepper = Stepper([gen()], [0], 9.0, finished)
-    stepper.start()
+    stepper: Stepper[Any] = Stepper(9.0, finished)
+    stepper.start(0, gen(), 0)
     assert stepper.wanted == {0: int(Wait.W)}
     assert stepper.step(0, 2) == int(Wait.R)
     assert stepper.step(0, 1) == int(Wait.RW)

@@ -14,10 +14,9 @@ from plproxy_py.config import (
     SECRETS,
     Target,
     cluster_config,
-    nearest,
     parse_connstr,
 )
-from plproxy_py.errors import ConfigError, PartitionCountError
+from plproxy_py.errors import ConfigError, PartitionCountError, nearest
 
 A, B = "dbname=a", "dbname=b"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from plproxy_py.errors import SignatureError
@@ -19,7 +21,6 @@ from plproxy_py.pgtypes import parse_type
         ("int4", "bigint"),
         ("float8", "real"),
         ("numeric", "numeric(20,10)"),
-        ("timestamptz", "timestamp"),
         ("time", "timetz"),
         ("text[]", "varchar(3)[]"),
         # any value may be JSON
@@ -43,7 +44,6 @@ def test_fits(hinted: str, declared: str) -> None:
     [
         ("int8", "text"),
         ("text", "int4"),
-        ("float8", "numeric"),
         ("int8", "numeric"),
         ("bool", "int4"),
         ("date", "timestamp"),
@@ -60,3 +60,21 @@ def test_does_not_fit(hinted: str, declared: str) -> None:
         f"parameter x: the hint stands for {parse_type(hinted).cast}, the signature "
         f"has {parse_type(declared).cast}"
     )
+
+
+@pytest.mark.parametrize(
+    ("hinted", "declared", "remedy"),
+    [
+        ("float8", "numeric(20,10)", 'Annotated[float, "numeric"]'),
+        ("float8[]", "numeric[]", 'Annotated[float, "numeric"]'),
+        ("timestamptz", "timestamp(3)", "is a Timestamp"),
+        ("timestamptz[]", "timestamp[]", "is a Timestamp"),
+        ("timestamp", "timestamptz", "is a plain datetime"),
+    ],
+)
+def test_what_loses_something_does_not_fit(
+    hinted: str, declared: str, remedy: str
+) -> None:
+    with pytest.raises(SignatureError, match=re.escape(remedy)):
+        check_fit(parse_type(hinted), parse_type(declared), "here")
+    check_fit(parse_type(declared), parse_type(declared), "here")

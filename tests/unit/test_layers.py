@@ -21,12 +21,14 @@ FLOORS = [
     "_version errors",
     "_lookup3 _hash_numbers hashing pgtypes signature language language/*"
     " _scalars values _casts _defaults query expression tagging result fits hints"
-    " options function compiler",
-    "config sources sources/*",
-    "_wire _waiting _links _rows _notices _leases",
+    " made_rows hint_types answers clauses gather options function evaluation compiler"
+    " comparison ordering aggregates combine",
+    "config keys sources sources/* stubs stubs/*",
+    "_wire _waiting _links _rows _notices _leases _prepared _collect",
     "_steps _conversations _pools _explain _catalog _exchange _routing _clusters"
-    " _home _home_clusters _calls _router_base",
-    "decorators proxycall _handles",
+    " _home _home_clusters _preparing _scatter _streams _connections _calls _direct"
+    " _router_base",
+    "decorators streams proxycall _many _handles",
     "router router_async",
     "cli cli/* demo _embedded _reaper",
     "__init__",

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 import plproxy_py
-from plproxy_py import AsyncRouter, Router, errors
+from plproxy_py import (
+    AsyncProxyCall,
+    AsyncRouter,
+    AsyncStreamCall,
+    ProxyCall,
+    Router,
+    StreamCall,
+    errors,
+)
+from plproxy_py._handles import METHODS, _AsyncHandle
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(plproxy_py.__file__).parent
@@ -73,11 +82,8 @@ def test_both_routers_have_the_same_names() -> None:
         assert context <= set(dir(router))
 
 
-# What may do I/O is awaited; the rest is plain in both.
-AWAITED = {
-    *("call", "call_outcomes", "call_many", "call_each", "execute", "plan", "ping"),
-    *("reflect", "connection", "close"),
-}
+# What may do I/O is awaited, `connection` by `async with`; the rest is plain in both.
+AWAITED = {"call", "execute", "ping", "reflect", "close"}
 
 
 @pytest.mark.parametrize("name", [*public(Router), "__init__"])
@@ -97,9 +103,20 @@ def test_both_routers_have_the_same_signatures(name: str) -> None:
     assert inspect.iscoroutinefunction(awaited) == (name in AWAITED)
 
 
+def test_both_kinds_of_calls_have_the_same_methods() -> None:
+    assert set(public(ProxyCall)) == set(public(AsyncProxyCall)) == set(METHODS)
+    assert set(public(StreamCall)) == set(public(AsyncStreamCall)) <= set(METHODS)
+    awaited = {
+        name
+        for name in METHODS
+        if inspect.iscoroutinefunction(getattr(_AsyncHandle, name))
+    }
+    assert awaited == {"plan", "call_outcomes", "call_many", "call_each"}
+
+
 def _without_async(function: Any) -> inspect.Signature:
     signature = inspect.signature(function)
-    returns = str(signature.return_annotation).replace("AsyncProxyCall", "ProxyCall")
+    returns = str(signature.return_annotation).replace("Async", "")
     return signature.replace(return_annotation=returns)
 
 

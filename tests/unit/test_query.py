@@ -8,11 +8,14 @@ from plproxy_py.language.body import Expression
 from plproxy_py.language.parser import Keyword, parse_statement
 from plproxy_py.pgtypes import PgType
 from plproxy_py.query import (
+    WINDOW,
+    RemoteQuery,
     automatic_query,
     dynamic_query,
     explicit_query,
     home_query,
     home_split_query,
+    windowed,
 )
 from plproxy_py.signature import (
     VOID,
@@ -191,5 +194,37 @@ def test_what_home_is_asked_of_split_arrays(
 ) -> None:
     """All rows in one question; elements in their arguments' place."""
     query = home_split_query("SELECT * FROM ", parsed("RUN ON", text), TYPES, split)
+    assert query.sql.decode() == sql
+    assert query.feeds == feeds
+
+
+@pytest.mark.parametrize(
+    ("order", "limited", "subquery", "sql", "feeds"),
+    [
+        ([], False, None, "SELECT $1::varchar", (1,)),
+        (["a DESC", "b"], False, None, "SELECT $1::varchar ORDER BY a DESC, b", (1,)),
+        ([], True, None, "SELECT $1::varchar LIMIT $2::int8", (1, WINDOW)),
+        (
+            ["r"],
+            True,
+            "q(r)",
+            "SELECT * FROM (SELECT $1::varchar\n) AS q(r) ORDER BY r LIMIT $2::int8",
+            (1, WINDOW),
+        ),
+    ],
+)
+def test_rows_that_partitions_sort_and_count(
+    order: list[str],
+    limited: bool,
+    subquery: str | None,
+    sql: str,
+    feeds: tuple[int, ...],
+) -> None:
+    query = windowed(
+        RemoteQuery(b"SELECT $1::varchar", (1,)),
+        order,
+        limited=limited,
+        subquery=subquery,
+    )
     assert query.sql.decode() == sql
     assert query.feeds == feeds

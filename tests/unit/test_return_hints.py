@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import typing
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import IPv4Address
@@ -11,9 +12,16 @@ from typing import Annotated, Any, NamedTuple
 
 import pytest
 
+from plproxy_py.answers import Partial
 from plproxy_py.errors import SignatureError
-from plproxy_py.hints import Int4, hinted_answer, hinted_signature
-from plproxy_py.pgtypes import PgType
+from plproxy_py.hints import (
+    Int4,
+    ReturnHint,
+    hinted_answer,
+    hinted_array,
+    hinted_signature,
+)
+from plproxy_py.pgtypes import PgType, parse_type
 from plproxy_py.result import Answer, Row
 from plproxy_py.signature import VOID, Columns, parse_columns
 from tests.unit.test_hints import returning
@@ -71,12 +79,18 @@ class Plain(tuple[int, ...]):
     """A tuple whose items have no names."""
 
 
+def hint_of(hint: Any, *, typed: bool = False) -> ReturnHint:
+    returns = returning(hint, typed=typed).returns
+    assert returns is not None
+    return returns
+
+
 def signature_of(hint: Any) -> str:
-    return str(hinted_signature("f", "public", returning(hint), ()))
+    return str(hinted_signature("f", "public", hint_of(hint, typed=True), ()))
 
 
 def answer_of(hint: Any, columns: Columns | PgType) -> Answer:
-    return hinted_answer(returning(hint, typed=False).returns, columns)
+    return hinted_answer(hint_of(hint), columns)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +103,10 @@ def answer_of(hint: Any, columns: Columns | PgType) -> Answer:
         (list[str], "public.f() RETURNS SETOF text"),
         (list[str | None], "public.f() RETURNS SETOF text"),
         (list[list[str]], "public.f() RETURNS SETOF text[]"),
+        (Iterator[str], "public.f() RETURNS SETOF text"),
+        (typing.Iterator[str | None], "public.f() RETURNS SETOF text"),
+        (AsyncIterator[Int4], "public.f() RETURNS SETOF int4"),
+        (Partial[One], "public.f(OUT value int8) RETURNS SETOF int8"),
         (Annotated[list[int], "int4[]"], "public.f() RETURNS int4[]"),
         (Annotated[list[int] | None, "int4[]"], "public.f() RETURNS int4[]"),
         (Annotated[Any, "record"], "public.f() RETURNS record"),
@@ -119,7 +137,10 @@ def test_signatures(hint: Any, signature: str) -> None:
         (IPv4Address, "f: the return hint: IPv4Address has no SQL type"),
         (Any, "f: the return hint: .*Any has no SQL type"),
         (list[str] | None, "a list is empty, never None"),
-        (Iterator[str], "Iterator has no SQL type"),
+        (Partial[str] | None, "a Partial is empty, never None"),
+        (Iterator[str] | None, "Iterator is empty, never None"),
+        (Iterator[IPv4Address], "f: the return hint: IPv4Address has no SQL type"),
+        (Generator[str], "Generator has no SQL type"),
         (str | int, "has no SQL type"),
     ],
     ids=str,
@@ -129,7 +150,7 @@ def test_return_hints_that_declare_nothing(hint: Any, reason: str) -> None:
         signature_of(hint)
 
 
-@pytest.mark.parametrize("hint", [list[str] | None, Iterator[str], str | int])
+@pytest.mark.parametrize("hint", [list[str] | None, Generator[str], str | int])
 def test_return_hints_that_no_text_explains(hint: Any) -> None:
     with pytest.raises(SignatureError, match="f: the return hint: "):
         returning(hint, typed=False)
@@ -251,3 +272,56 @@ def test_what_may_be_none(
 def test_hints_that_do_not_fit(hint: Any, columns: Any, reason: str) -> None:
     with pytest.raises(SignatureError, match=reason):
         answer_of(hint, columns)
+
+
+@pytest.mark.parametrize(
+    ("hint", "stream", "partial"),
+    [
+        (list[str], False, False),
+        (Iterator[str], True, False),
+        (typing.AsyncIterator[str], True, False),
+        (Partial[str], False, True),
+        (Partial[str | None], False, True),
+    ],
+    ids=str,
+)
+def test_sets_of_other_kinds(hint: Any, stream: bool, partial: bool) -> None:
+    answer = answer_of(hint, TEXT)
+    assert answer.setof
+    assert (answer.stream, answer.partial) == (stream, partial)
+    assert answer.nullable is ("None" in str(hint))
+    assert not answer.optional
+
+
+@pytest.mark.parametrize(
+    ("hint", "type", "value", "made"),
+    [
+        (list[int], "int8[]", [1, 2], [1, 2]),
+        (list[int], "int8[]", None, []),
+        (list[int | None], "int4[]", [], []),
+        (list[list[str]], "text[]", [["a"]], [["a"]]),
+        (list[Annotated[float, "numeric"]], "numeric[]", [Decimal(1)], [1.0]),
+        (list[IPv4Address], "inet[]", ["::1"], ["::1"]),
+    ],
+    ids=str,
+)
+def test_a_list_that_is_one_array(
+    hint: Any, type: str, value: object, made: object
+) -> None:
+    answer = hinted_array(hint_of(hint), parse_type(type))
+    assert (answer.setof, answer.optional, answer.nullable) == (False, False, False)
+    assert repr(answer.make_row((value,))) == repr(made)
+
+
+@pytest.mark.parametrize(
+    ("hint", "reason"),
+    [
+        (list[str], r"the hint stands for text\[\], .* has int8\[\]"),
+        (list[User], r"int8\[\] is given: the hint is a list of its items"),
+        (list[None], r"int8\[\] is given: the hint is a list of its items"),
+    ],
+    ids=str,
+)
+def test_a_list_that_is_another_array(hint: Any, reason: str) -> None:
+    with pytest.raises(SignatureError, match=reason):
+        hinted_array(hint_of(hint), parse_type("int8[]"))

@@ -15,6 +15,7 @@ from plproxy_py.signature import (
     Mode,
     Record,
     Signature,
+    parse_declaration,
     parse_signature,
 )
 
@@ -319,3 +320,39 @@ def test_signatures_pickle_and_hash() -> None:
     assert again.key == found.key
     assert len({again, found}) == 1
     assert found.returns == RECORD
+
+
+@pytest.mark.parametrize(
+    ("text", "read_only"),
+    [
+        ("f(a text) returns int", False),
+        ("f(a text) returns int volatile", False),
+        ("f(a text) returns int STABLE", True),
+        ("f(a text) immutable", True),
+        ("f(a text, out b int) stable -- it reads", True),
+        ("f(a text) returns table(b int) stable", True),
+    ],
+)
+def test_a_declaration_says_whether_it_only_reads(text: str, read_only: bool) -> None:
+    signature, found = parse_declaration(text, schema="s")
+    assert found is read_only
+    assert signature.key == "s.f(text)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f(a text) stable volatile",
+        "f() returns int stable strict",
+        "f() stable returns int",
+        "f() returns int strict",
+    ],
+)
+def test_a_declaration_says_nothing_more(text: str) -> None:
+    with pytest.raises(SignatureError, match=r"^signature .*: syntax error at or near"):
+        parse_declaration(text, schema="s")
+
+
+def test_no_other_signature_says_it() -> None:
+    with pytest.raises(SignatureError, match='syntax error at or near "stable"'):
+        parse_signature("f() returns int stable")

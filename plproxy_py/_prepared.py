@@ -1,0 +1,59 @@
+"""The statements prepared on one connection.
+
+A name is a digest of its SQL, so that no two statements ever share one. Parameter types
+stand in the SQL as casts: a value never makes another statement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+# 500 of them cost a server 8 MB.
+MOST_PREPARED = 100
+
+
+class Prepared:
+    """Names by SQL. ``enabled`` False: nothing is prepared on this connection."""
+
+    __slots__ = ("_names", "_seen", "enabled")
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self._names: dict[bytes, bytes] = {}
+        self._seen: set[bytes] = set()
+
+    def name(self, sql: bytes) -> bytes | None:
+        """Return the name under which the statement is prepared."""
+        return self._names.get(sql)
+
+    def is_due(self, sql: bytes) -> bool:
+        """Whether to prepare the statement now: it comes for the second time."""
+        if not self.enabled:
+            return False
+        if sql in self._seen:
+            return True
+        if len(self._seen) >= 10 * MOST_PREPARED:
+            self._seen.clear()
+        self._seen.add(sql)
+        return False
+
+    def oldest(self) -> tuple[bytes, bytes] | None:
+        """Return what has to go before another can come, as (SQL, name)."""
+        if len(self._names) < MOST_PREPARED:
+            return None
+        return next(iter(self._names.items()))
+
+    def add(self, sql: bytes) -> None:
+        self._names[sql] = new_name(sql)
+
+    def forget(self, sql: bytes) -> None:
+        self._names.pop(sql, None)
+
+    def clear(self) -> None:
+        """Note that the server has forgotten all of them."""
+        self._names.clear()
+
+
+def new_name(sql: bytes) -> bytes:
+    """Return the name of a statement: 128 bits of its digest."""
+    return b"plproxy_" + hashlib.sha256(sql).hexdigest()[:32].encode()

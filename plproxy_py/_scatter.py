@@ -1,0 +1,133 @@
+"""One statement on some partitions, on each as soon as its connection comes.
+
+For calls that can do without some partitions: one that can't be reached, or is slow to
+be, holds up no other. Each partition is a loan of its own here, given back as soon as
+it has answered, so that nobody waits for a slot while holding another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from plproxy_py._conversations import LONG_GRACE, Conversations
+from plproxy_py._exchange import Exchange, Statement
+from plproxy_py._pools import Loan, Wired
+from plproxy_py._steps import Arrival, Steps, Talk, Wait
+from plproxy_py._waiting import INFINITE
+from plproxy_py.errors import Error
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
+T = TypeVar("T")
+
+
+def scatter(
+    exchange: Exchange,
+    wired: Wired,
+    partitions: Sequence[int],
+    statement: Statement,
+    read: Callable[[Conversations], T],
+    is_enough: Callable[[PGresult], bool] | None = None,
+) -> Steps[T]:
+    """Run the statement; return what ``read`` makes of the conversations.
+
+    A partition that fails stops no other. ``is_enough`` tells of a result that it
+    ends the whole call.
+    """
+    one = _Scatter(exchange, wired, partitions, statement, is_enough)
+    try:
+        yield from one.talk.guard(exchange.pools.connector, one.hold())
+        return read(one.talk)
+    finally:
+        one.give_back()
+
+
+class _Scatter:
+    """The loans and conversations of one such call, by position."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        wired: Wired,
+        partitions: Sequence[int],
+        statement: Statement,
+        is_enough: Callable[[PGresult], bool] | None,
+    ) -> None:
+        self.exchange = exchange
+        self.wired = wired
+        self.partitions = partitions
+        self.statement = statement
+        self.talk = exchange.conversations(wired, partitions, statement)
+        self.talk.settle = INFINITE
+        self.talk.is_enough = is_enough
+        self.lending: dict[int, Steps[Loan]] = {}
+        self.waits: dict[int, Arrival] = {}
+        self.loans: dict[int, Loan] = {}
+
+    def hold(self) -> Steps[None]:
+        talk, stepper = self.talk, self.talk.stepper
+        for index, partition in enumerate(self.partitions):
+            self.lending[index] = self.exchange.pools.lend(
+                self.wired, (partition,), self.statement.deadline
+            )
+            self._advance(index)
+        while (stepper.wanted or self.waits) and not stepper.enough:
+            yield Talk(stepper, self._awaited())
+            self._give_back_ended()
+            now = time.monotonic()
+            for index, wait in list(self.waits.items()):
+                if wait.is_over(now):
+                    self._advance(index)
+            if now >= talk.deadline:
+                break
+        for index in list(self.waits):
+            del self.waits[index]
+            self.lending.pop(index).close()
+        if talk.running:
+            yield from talk.stop(self.exchange.pools.connector, LONG_GRACE)
+
+    def _awaited(self) -> list[Future[Any]]:
+        return [
+            future
+            for wait in self.waits.values()
+            for future in wait.awaited
+            if not future.done()
+        ]
+
+    def _advance(self, index: int) -> None:
+        """Go on with lending; send as soon as the link is there."""
+        try:
+            wait: Wait = next(self.lending[index])
+        except StopIteration as done:
+            del self.lending[index]
+            self.waits.pop(index, None)
+            self.loans[index] = done.value
+            (link,) = done.value.links
+            self.exchange.begin(self.talk, index, link, self.statement)
+        except Error as error:
+            del self.lending[index]
+            self.waits.pop(index, None)
+            self.talk.refuse(index, error)
+        else:
+            assert isinstance(wait, Arrival)
+            self.waits[index] = wait
+
+    def _give_back_ended(self) -> None:
+        for index in list(self.loans):
+            if self.talk.ended[index]:
+                self._give_back(index)
+
+    def _give_back(self, index: int) -> None:
+        good = [0] if self.talk.reusable(index) else []
+        self.loans.pop(index).give_back(good, lambda _: self.talk.close(index))
+
+    def give_back(self) -> None:
+        """Give back what is still on loan, and leave the queues."""
+        for steps in self.lending.values():
+            steps.close()
+        for index in list(self.loans):
+            self._give_back(index)

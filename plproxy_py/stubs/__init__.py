@@ -1,0 +1,1 @@
+"""Declared functions → the text of a typed Python module."""
