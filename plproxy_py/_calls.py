@@ -117,18 +117,18 @@ class Calls:
         routed: Routed,
         loan: Loan,
         began: float,
-        conversation: PQGen[list[PGresult]],
+        conversations: Sequence[PQGen[list[PGresult]]],
     ) -> Steps[Any]:
-        """Go on with a call that was sent to its one partition."""
-        (partition,) = routed.tags.partitions
+        """Go on with a call that was sent."""
+        partitions = routed.tags.partitions
         steps = self.exchange.adopt(
             routed.wired,
-            partition,
+            partitions,
             prepared.statement(routed),
             loan,
             began,
-            conversation,
-            _Reader(prepared, (partition,)).whole,
+            conversations,
+            _Reader(prepared, partitions).whole,
         )
         return (yield from self.told(prepared, routed, steps))
 

@@ -1,16 +1,18 @@
-"""The short way: a call that one partition answers, on a connection that is idle.
+"""The short way: a call for which all is known and ready.
 
-The commonest call needs nothing that has to be waited for but its answer: the cluster
-is known, the hash is computed here, the statement is prepared on an idle link. Such a
-call is sent at once, a `Flight`; any other takes the way of `_calls`. A flight that
-does not simply end well (an error, a deadline, an interruption, a statement that the
-server forgot) goes over to that way too, with its link and what was read: there is one
-place where outcomes are told and connections recovered.
+The commonest calls need nothing that has to be waited for but their answers: the
+cluster is known, the partitions are computed here, the statement is prepared on an idle
+link to each. Such a call is sent at once, a `Flight`; any other takes the way of
+`_calls`. A flight that does not simply end well (an error, a deadline, an
+interruption, a statement that the server forgot) goes over to that way too, with its
+links and what was read: there is one place where outcomes are told and connections
+recovered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ import psycopg
 
 from plproxy_py import _rows, _wire
 from plproxy_py._calls import Calls
+from plproxy_py._collect import answer_of
 from plproxy_py._links import Link
 from plproxy_py._pools import Loan, Pool, Wired
 from plproxy_py._preparing import Callee, Prepared
@@ -28,9 +31,10 @@ from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE, TICK
 from plproxy_py.errors import Error, ResultError, placed
 from plproxy_py.function import HomeDefault, ProxyFunction
+from plproxy_py.language.body import RunAll
 from plproxy_py.options import Options
 from plproxy_py.result import Answer
-from plproxy_py.tagging import RunHash, Tags, hashes_of
+from plproxy_py.tagging import RunHash, RunHome, RunOn, Tags, hashes_of, tag
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -47,7 +51,7 @@ class _Way:
     answer: Answer
     options: Options
     cluster: str
-    run_on: RunHash
+    run_on: RunOn
 
 
 class Direct:
@@ -60,6 +64,7 @@ class Direct:
         self._pools = calls.exchange.pools
         self._function: ProxyFunction | None = None
         self._way: _Way | None = None
+        self._all: tuple[Wired, tuple[int, ...]] | None = None
 
     def begin(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Flight | None:
         """Send the call if it can take the short way; raise what forbids it."""
@@ -77,27 +82,41 @@ class Direct:
         if function.strict and None in normals:
             return None
         try:
-            hashes = hashes_of(way.run_on.hash(normals), way.run_on.setof)
+            partitions = self._tagged(way.run_on, wired, normals)
         except Error as error:
             raise placed(error, function.label) from None
-        if len(hashes) != 1:
-            return None
-        partition = wired.config.partition_of(hashes[0])
         params = function.texts(normals)
-        pool = wired.pools[partition]
-        now = time.monotonic()
-        link = self._pools.take(pool, now, wired.config.connection_lifetime)
-        if link is None:
+        if sum([len(param) for param in params if param]) > MOST_BYTES:
             return None
-        name = link.prepared.name(function.query.sql)
-        if name is None or sum([len(param) for param in params if param]) > MOST_BYTES:
-            self._pools.put(pool, link)
+        now = time.monotonic()
+        pools = [wired.pools[partition] for partition in partitions]
+        links = self._pools.take(pools, now, wired.config.connection_lifetime)
+        if links is None:
+            return None
+        name = _name(links, function.query.sql)
+        if name is None:
+            self._pools.put(pools, links)
             return None
         timeout = way.options.timeout or wired.config.query_timeout or INFINITE
-        flight = Flight(self._calls, way, wired, partition, pool, link, normals, params)
+        flight = Flight(self._calls, way, wired, partitions, pools, normals, params)
         flight.deadline = now + timeout
-        flight.send(name, now)
+        flight.send(links, name, now)
         return flight
+
+    def _tagged(
+        self, run_on: RunOn, wired: Wired, normals: Sequence[Any]
+    ) -> tuple[int, ...]:
+        if isinstance(run_on, RunHash):
+            hashes = hashes_of(run_on.hash(normals), run_on.setof)
+            if len(hashes) == 1:
+                return (wired.config.partition_of(hashes[0]),)
+        elif isinstance(run_on, RunAll):
+            if self._all is None or self._all[0] is not wired:
+                pick = self._preparer.routing.pick
+                self._all = wired, tag(run_on, (), wired.config, pick).partitions
+            return self._all[1]
+        pick = self._preparer.routing.pick
+        return tag(run_on, normals, wired.config, pick).partitions
 
     def _found(self, function: ProxyFunction) -> _Way | None:
         options, answer = self._callee.options(function), function.answer
@@ -108,10 +127,9 @@ class Direct:
             or options.first
             or function.split
             or function.row_type is not None
-            or function.gather is not None
             or function.connect is not None
             or not isinstance(function.cluster, str)
-            or not isinstance(function.run_on, RunHash)
+            or isinstance(function.run_on, RunHome)
             or not function.is_plain
             or any(isinstance(d, HomeDefault) for d in function.defaults.values())
         ):
@@ -119,21 +137,52 @@ class Direct:
         return _Way(function, answer, options, function.cluster, function.run_on)
 
 
+def _name(links: Sequence[Link], sql: bytes) -> bytes | None:
+    """Return the name under which the statement is prepared on all links."""
+    name: bytes | None = None
+    for link in links:
+        name = link.prepared.name(sql)
+        if name is None:
+            return None
+    return name
+
+
+class _Leg:
+    """The part of a call that one partition has."""
+
+    __slots__ = ("broken", "is_open", "is_over", "link", "results")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.results: list[PGresult] = []
+        self.is_open = self.is_over = False
+        self.broken: psycopg.Error | None = None
+
+    def read(self) -> None:
+        try:
+            self.is_over = _wire.read_results(self.link.pgconn, self.results)
+        except psycopg.Error as error:
+            self.broken = error
+            self.is_open = False
+        else:
+            self.is_open = not self.is_over
+
+    @property
+    def is_good(self) -> bool:
+        return self.is_over and _wire.is_good(self.results, self.link.pgconn)
+
+
 class Flight:
-    """A call that was sent, to one partition."""
+    """A call that was sent. ``deadline``: monotonic seconds."""
 
     __slots__ = (
         "_began",
-        "_broken",
         "_calls",
-        "_is_over",
-        "_is_sent",
-        "_link",
+        "_legs",
         "_normals",
         "_params",
-        "_partition",
-        "_pool",
-        "_results",
+        "_partitions",
+        "_pools",
         "_way",
         "_wired",
         "deadline",
@@ -144,88 +193,131 @@ class Flight:
         calls: Calls,
         way: _Way,
         wired: Wired,
-        partition: int,
-        pool: Pool,
-        link: Link,
+        partitions: tuple[int, ...],
+        pools: list[Pool],
         normals: list[Any],
         params: list[bytes | None],
     ) -> None:
         self._calls = calls
         self._way = way
         self._wired = wired
-        self._partition = partition
-        self._pool = pool
-        self._link = link
+        self._partitions = partitions
+        self._pools = pools
         self._normals = normals
         self._params = params
-        self._results: list[PGresult] = []
-        self._is_sent = self._is_over = False
-        self._broken: psycopg.Error | None = None
+        self._legs: list[_Leg] = []
+        self._began = 0.0
         self.deadline = INFINITE
 
-    def send(self, name: bytes, now: float) -> None:
-        link = self._link
+    def send(self, links: Sequence[Link], name: bytes, now: float) -> None:
+        """Send to all partitions. What can't be sent at once, `go_on` sends."""
         self._began = now
-        self._calls.exchange.listen(self._way.function.label, self._partition, link)
-        self._is_sent = _wire.send_prepared(link.pgconn, name, self._params)
+        self._legs = [_Leg(link) for link in links]
+        listen, label = self._calls.exchange.listen, self._way.function.label
+        for leg, partition in zip(self._legs, self._partitions, strict=True):
+            listen(label, partition, leg.link)
+            try:
+                leg.is_open = _wire.send_prepared(leg.link.pgconn, name, self._params)
+            except psycopg.Error as error:
+                leg.broken = error
 
     def block(self) -> bool:
         """Wait on this thread. Return whether the call ended well."""
-        poll, deadline = self._link.poll, self.deadline
-        while self._is_open:
-            left = deadline - time.monotonic() if deadline != INFINITE else TICK
+        if len(self._legs) == 1:
+            leg = self._legs[0]
+            while leg.is_open:
+                left = min(self.deadline - time.monotonic(), TICK)
+                if left <= 0:
+                    return False
+                if leg.link.poll(left * 1000):
+                    leg.read()
+            return leg.is_good
+        return self._block_all()
+
+    def _block_all(self) -> bool:
+        waiting = {leg.link.fileno: leg for leg in self._legs if leg.is_open}
+        if len(waiting) < len(self._legs) or not hasattr(select, "poll"):
+            return False
+        poll = select.poll()
+        for fileno in waiting:
+            poll.register(fileno, select.POLLIN)
+        while waiting:
+            # A signal that arrives just before an endless poll would be seen late.
+            left = min(self.deadline - time.monotonic(), TICK)
             if left <= 0:
                 return False
-            # A signal that arrives just before an endless poll would be seen late.
-            if poll(min(left, TICK) * 1000):
-                self._read()
-        return self._ended_well
+            for fileno, _ in poll.poll(left * 1000):
+                leg = waiting[fileno]
+                leg.read()
+                if not leg.is_open:
+                    if not leg.is_good:
+                        return False
+                    poll.unregister(fileno)
+                    del waiting[fileno]
+        return True
 
     async def suspend(self) -> bool:
         """Wait on this event loop. Return whether the call ended well."""
+        waiting = {leg.link.fileno: leg for leg in self._legs if leg.is_open}
+        if len(waiting) < len(self._legs):
+            return False
         loop = asyncio.get_running_loop()
-        fileno, timer = self._link.fileno, None
-        while self._is_open:
-            readable: asyncio.Future[None] = loop.create_future()
-            loop.add_reader(fileno, _wake, readable)
-            if self.deadline != INFINITE:
-                left = max(0.0, self.deadline - time.monotonic())
-                timer = loop.call_later(left, _wake, readable)
-            try:
-                await readable
-            finally:
+        over: asyncio.Future[bool] = loop.create_future()
+
+        def readable(fileno: int) -> None:
+            if over.done():
+                return
+            leg = waiting[fileno]
+            leg.read()
+            if not leg.is_open:
                 loop.remove_reader(fileno)
-                if timer is not None:
-                    timer.cancel()
-            self._read()
-            if not self._is_over and time.monotonic() >= self.deadline:
-                return False
-        return self._ended_well
+                del waiting[fileno]
+                if not leg.is_good:
+                    over.set_result(False)
+                elif not waiting:
+                    over.set_result(True)
 
-    @property
-    def _is_open(self) -> bool:
-        return self._is_sent and not self._is_over and self._broken is None
+        def late() -> None:
+            if not over.done():
+                over.set_result(False)
 
-    def _read(self) -> None:
+        timer = None
+        if self.deadline != INFINITE:
+            timer = loop.call_later(self.deadline - time.monotonic(), late)
         try:
-            self._is_over = _wire.read_results(self._link.pgconn, self._results)
-        except psycopg.Error as error:
-            self._broken = error
-
-    @property
-    def _ended_well(self) -> bool:
-        return self._is_over and _wire.is_good(self._results, self._link.pgconn)
+            for fileno in waiting:
+                loop.add_reader(fileno, readable, fileno)
+            return await over
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for fileno in waiting:
+                loop.remove_reader(fileno)
 
     def land(self) -> Any:
-        """Return the answer of a call that ended well; the link is given back."""
-        way, link = self._way, self._link
-        (result,) = self._results
-        _rows.check_rows(result)
-        way.answer.check_count(result.ntuples)
-        rows = _rows.load_cached(link, result, way.answer, way.function.query.sql)
-        answer = way.answer.collect((rows,))
-        self._calls.exchange.pools.put(self._pool, link)
-        return answer
+        """Return the answer of a call that ended well; the links are given back."""
+        function, answer = self._way.function, self._way.answer
+        legs = self._legs
+        if function.gather is None:
+            sql, count = function.query.sql, 0
+            for leg in legs:
+                _rows.check_rows(leg.results[0])
+                count += leg.results[0].ntuples
+            answer.check_count(count)
+            made = answer.collect(
+                [
+                    _rows.load_cached(leg.link, leg.results[0], answer, sql)
+                    for leg in legs
+                ]
+            )
+        else:
+            answered = [
+                (partition, leg.link, leg.results[0])
+                for partition, leg in zip(self._partitions, legs, strict=True)
+            ]
+            made = answer_of(function, answer, self._normals, answered, {})
+        self._calls.exchange.pools.put(self._pools, [leg.link for leg in legs])
+        return made
 
     @staticmethod
     def broken_off(error: BaseException) -> BaseException | None:
@@ -234,30 +326,29 @@ class Flight:
 
     def go_on(self) -> Steps[Any]:
         """Take the other way from here, to an answer or an error."""
+        way, params = self._way, self._params
         routed = Routed(
-            self._wired, Tags((self._partition,)), [self._params], self.deadline
+            self._wired,
+            Tags(self._partitions),
+            [params] * len(self._partitions),
+            self.deadline,
         )
-        way = self._way
-        prepared = Prepared(
-            way.function, way.answer, way.options, self._normals, routed
-        )
+        links = [leg.link for leg in self._legs]
         return self._calls.adopt(
-            prepared,
+            Prepared(way.function, way.answer, way.options, self._normals, routed),
             routed,
-            Loan.of(self._calls.exchange.pools, self._pool, self._link),
+            Loan.of(self._calls.exchange.pools, self._pools, links),
             self._began,
-            _wire.resume_gen(
-                self._link.pgconn,
-                way.function.query.sql,
-                self._params,
-                self._link.prepared,
-                self._results,
-                self._is_over,
-                self._broken,
-            ),
+            [
+                _wire.resume_gen(
+                    leg.link.pgconn,
+                    way.function.query.sql,
+                    params,
+                    leg.link.prepared,
+                    leg.results,
+                    leg.is_over,
+                    leg.broken,
+                )
+                for leg in self._legs
+            ],
         )
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

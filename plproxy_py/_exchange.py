@@ -90,18 +90,22 @@ class Exchange:
     def adopt(
         self,
         wired: Wired,
-        partition: int,
+        partitions: Sequence[int],
         statement: Statement,
         loan: Loan,
         began: float,
-        conversation: PQGen[list[PGresult]],
+        conversations: Sequence[PQGen[list[PGresult]]],
         read: Callable[[Conversations], T],
     ) -> Steps[T]:
-        """Go on with a statement that was sent to one partition, as `run` does."""
-        talk = self.conversations(wired, (partition,), statement)
+        """Go on with a statement that was sent, as `run` does.
+
+        ``began``: monotonic seconds.
+        """
+        talk = self.conversations(wired, partitions, statement)
 
         def begin() -> None:
-            talk.begin(0, loan.links[0], conversation, began)
+            for index, link in enumerate(loan.links):
+                talk.begin(index, link, conversations[index], began)
 
         return (yield from self._hold(loan, talk, begin, read))
 

@@ -60,27 +60,32 @@ def request(pools: Sequence[Slots[C]]) -> Lease[C]:
     return lease
 
 
-def take(pool: Slots[C]) -> C | None:
-    """Take a slot with its idle connection; None, and no slot, if none is idle.
+def take(pools: Sequence[Slots[C]]) -> list[C] | None:
+    """Take a slot with its idle connection in each pool; None, and none, if one lacks.
 
-    Only where nobody waits for the pool.
+    Only where nobody waits for them.
     """
-    if not pool.idle or pool.in_use >= pool.size:
-        return None
-    pool.in_use += 1
-    return pool.idle.pop()
+    for pool in pools:
+        if not pool.idle or pool.in_use >= pool.size:
+            return None
+    taken = []
+    for pool in pools:
+        pool.in_use += 1
+        taken.append(pool.idle.pop())
+    return taken
 
 
-def put(pool: Slots[C], connection: C) -> None:
-    """Give back what `take` gave. Only where nobody waits for the pool."""
-    pool.in_use -= 1
-    pool.idle.append(connection)
+def put(pools: Sequence[Slots[C]], connections: Sequence[C]) -> None:
+    """Give back what `take` gave. Only where nobody waits for them."""
+    for pool, connection in zip(pools, connections, strict=True):
+        pool.in_use -= 1
+        pool.idle.append(connection)
 
 
-def granted(pool: Slots[C], connection: C | None) -> Lease[C]:
-    """Return the lease of a slot that `take` gave."""
-    lease = Lease((pool,))
-    lease.connections.append(connection)
+def granted(pools: Sequence[Slots[C]], connections: Sequence[C]) -> Lease[C]:
+    """Return the lease of slots that `take` gave."""
+    lease = Lease(pools)
+    lease.connections += connections
     lease.granted = True
     return lease
 

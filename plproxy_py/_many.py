@@ -2,32 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    AsyncGenerator,
+    Iterable,
+    Iterator,
+)
 from typing import Any
 
+from plproxy_py._batches import Batch
 from plproxy_py._calls import Calls
 from plproxy_py._preparing import Callee
+from plproxy_py._steps import run, run_async
 from plproxy_py.answers import Results
-from plproxy_py.errors import Error
 
 
 def call_many(calls: Calls, callee: Callee, items: Iterable[Any]) -> Results[Any]:
-    raise NotImplementedError
+    """Run the calls; return their results in input order, an error in its place.
+
+    Raise TypeError for an item that holds no arguments.
+    """
+    batch = Batch(calls, callee)
+    _check_all(batch, items)
+    return Results(_run(batch, iter(items)))
 
 
-def iter_many(
-    calls: Calls, callee: Callee, items: Iterable[Any]
-) -> Iterator[Any | Error]:
-    raise NotImplementedError
+def iter_many(calls: Calls, callee: Callee, items: Iterable[Any]) -> Iterator[Any]:
+    """Run the calls as their results are asked for, otherwise as `call_many`."""
+    return _run(Batch(calls, callee), iter(items))
 
 
 async def call_many_async(
     calls: Calls, callee: Callee, items: Iterable[Any] | AsyncIterable[Any]
 ) -> Results[Any]:
-    raise NotImplementedError
+    """Do what `call_many` does, on this event loop."""
+    batch = Batch(calls, callee)
+    _check_all(batch, items)
+    return Results([result async for result in _run_async(batch, _aiter(items))])
 
 
 def iter_many_async(
     calls: Calls, callee: Callee, items: Iterable[Any] | AsyncIterable[Any]
-) -> AsyncIterator[Any | Error]:
-    raise NotImplementedError
+) -> AsyncIterator[Any]:
+    """Do what `iter_many` does, on this event loop."""
+    return _run_async(Batch(calls, callee), _aiter(items))
+
+
+def _check_all(batch: Batch, items: object) -> None:
+    """Look at all items before the first call, where they are there already."""
+    if isinstance(items, (list, tuple)):
+        for index, item in enumerate(items):
+            if type(item) is not tuple:
+                batch.check(index, item)
+
+
+def _run(batch: Batch, items: Iterator[Any]) -> Generator[Any, None, None]:
+    broken: Exception | None = None
+    index = 0
+    try:
+        while True:
+            try:
+                item = next(items)
+                is_full = run(batch.add(index, item))
+            except StopIteration:
+                break
+            except Exception as error:
+                broken = error
+                break
+            index += 1
+            if is_full:
+                yield from run(batch.flush())
+        while batch.pending:
+            yield from run(batch.flush())
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        error.add_note(batch.tally())
+        raise
+    finally:
+        batch.stop()
+    if broken is not None:
+        broken.add_note(batch.tally())
+        raise broken
+
+
+async def _run_async(
+    batch: Batch, items: AsyncIterator[Any]
+) -> AsyncGenerator[Any, None]:
+    broken: Exception | None = None
+    index = 0
+    try:
+        while True:
+            try:
+                item = await anext(items)
+                is_full = await run_async(batch.add(index, item))
+            except StopAsyncIteration:
+                break
+            except Exception as error:
+                broken = error
+                break
+            index += 1
+            if is_full:
+                for result in await run_async(batch.flush()):
+                    yield result
+        while batch.pending:
+            for result in await run_async(batch.flush()):
+                yield result
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        error.add_note(batch.tally())
+        raise
+    finally:
+        batch.stop()
+    if broken is not None:
+        broken.add_note(batch.tally())
+        raise broken
+
+
+async def _each(items: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+def _aiter(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(items, AsyncIterable):
+        return aiter(items)
+    return _each(iter(items))

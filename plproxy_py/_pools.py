@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from psycopg.adapt import AdaptersMap
 
 from plproxy_py import _leases
-from plproxy_py._steps import Arrival, Steps
 from plproxy_py._links import Connector, Link, Session
+from plproxy_py._steps import Arrival, Steps
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import (
     Error,
@@ -103,28 +103,44 @@ class Pools:
         for link in idle:
             link.close()
 
-    def take(self, pool: Pool, now: float, lifetime: float | None) -> Link | None:
-        """Borrow a good idle link at once, None if there is none to be had.
+    def take(
+        self, pools: Sequence[Pool], now: float, lifetime: float | None
+    ) -> list[Link] | None:
+        """Borrow a good idle link of each at once, None if there is one too few.
 
-        Nobody who waits for the pool is passed. ``lifetime`` in seconds.
+        Nobody who waits for a pool is passed. ``lifetime`` in seconds.
         """
         with self._lock:
-            if self._drained is not None or pool.waiting or pool.users == 0:
+            if self._drained is not None:
                 return None
-            link = _leases.take(pool)
-        if link is None or link.usable(now, lifetime):
-            return link
-        link.close()
-        self.release(_leases.granted(pool, None), [None])
+            for pool in pools:
+                if pool.waiting or not pool.users:
+                    return None
+            links = _leases.take(pools)
+        if links is None:
+            return None
+        for link in links:
+            if not link.usable(now, lifetime):
+                break
+        else:
+            return links
+        kept = [link if link.usable(now, lifetime) else None for link in links]
+        for link, good in zip(links, kept, strict=True):
+            if good is None:
+                link.close()
+        self.release(_leases.granted(pools, links), kept)
         return None
 
-    def put(self, pool: Pool, link: Link) -> None:
+    def put(self, pools: Sequence[Pool], links: Sequence[Link]) -> None:
         """Give back what `take` gave."""
         with self._lock:
-            if not pool.waiting and self._wanted(pool):
-                _leases.put(pool, link)
+            for pool in pools:
+                if pool.waiting or not self._wanted(pool):
+                    break
+            else:
+                _leases.put(pools, links)
                 return
-        self.release(_leases.granted(pool, link), [link])
+        self.release(_leases.granted(pools, links), links)
 
     def lend(
         self, wired: Wired, partitions: Sequence[int], deadline: float
@@ -282,9 +298,9 @@ class Loan:
     """Links by position, to be given back."""
 
     @classmethod
-    def of(cls, pools: Pools, pool: Pool, link: Link) -> Loan:
-        """Return the loan of a link that `Pools.take` gave."""
-        return cls(pools, _leases.granted(pool, link))
+    def of(cls, pools: Pools, taken: Sequence[Pool], links: Sequence[Link]) -> Loan:
+        """Return the loan of links that `Pools.take` gave."""
+        return cls(pools, _leases.granted(taken, links))
 
     def __init__(self, pools: Pools, lease: _leases.Lease[Link]) -> None:
         self._pools = pools

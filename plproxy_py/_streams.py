@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,10 +21,10 @@ from plproxy_py._exchange import CHUNK_BYTES, Exchange, Statement
 from plproxy_py._links import Link
 from plproxy_py._pools import Loan, Wired
 from plproxy_py._steps import Steps, Talk
-from plproxy_py.errors import Error
+from plproxy_py.errors import Error, ResultError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.gather import Ordered
-from plproxy_py.ordering import OutOfOrder, window
+from plproxy_py.ordering import OutOfOrder
 from plproxy_py.result import Answer
 
 if TYPE_CHECKING:
@@ -136,7 +137,11 @@ class Source:
             pools.streaming.add(self._loan)
             begin = self._begin(self._loan.links)
             yield from talk.guard(pools.connector, begin)
-        return (yield from talk.guard(pools.connector, self._next()))
+        try:
+            return (yield from talk.guard(pools.connector, self._next()))
+        except ResultError as error:
+            error.sent, error.outcomes = True, talk.outcomes()
+            raise
 
     def _begin(self, links: Sequence[Link]) -> Steps[None]:
         yield from ()
@@ -161,7 +166,8 @@ class Source:
             self._chunks[index].append(result)
             self._held[index] += width * result.ntuples
             self._talk.stepper.enough = True
-            return self._held[index] >= CHUNK_BYTES
+            # A merge waits for the slowest: whoever is ahead of it must not pile up.
+            return self._merge is not None or self._held[index] >= CHUNK_BYTES
 
         return take
 
@@ -200,15 +206,17 @@ class Source:
         sent = self._function.sent or self._answer
         rows: list[Any] = []
         for index in range(len(self._chunks)):
-            for link, result in self._taken(index):
-                rows += _rows.load_rows(link, result, sent)
-        self._answer.collect([rows])
+            with self._naming(index):
+                for link, result in self._taken(index):
+                    loaded = _rows.load_rows(link, result, sent)
+                    rows += self._answer.collect([loaded])
         return rows
 
     def _merged(self, merge: _Merge) -> list[Any]:
         for index in range(len(self._chunks)):
-            for link, result in self._taken(index):
-                merge.feed(index, keyed_rows(self._function, link, result))
+            with self._naming(index):
+                for link, result in self._taken(index):
+                    merge.feed(index, keyed_rows(self._function, link, result))
             if self._talk.states[index] == "committed":
                 merge.end(index)
         # Without a partition's rows the order has a hole: nothing comes behind it.
@@ -216,11 +224,20 @@ class Source:
         try:
             values = merge.ready()
         except OutOfOrder as error:
-            error.partition, error.sent = self._partitions[error.source], True
+            error.partition = self._partitions[error.source]
             raise
         rows = list(map(self._answer.make_row, values))
         self._answer.collect([rows])
         return rows
+
+    @contextmanager
+    def _naming(self, index: int) -> Iterator[None]:
+        """Say of a value that does not fit which partition sent it."""
+        try:
+            yield
+        except ResultError as error:
+            error.partition = self._partitions[index]
+            raise
 
     def _taken(self, index: int) -> Iterator[tuple[Link, PGresult]]:
         """Take a partition's chunks, so that it may send more."""
@@ -238,10 +255,11 @@ class _Merge:
         self, count: int, gather: Ordered, offset: int, limit: int | None
     ) -> None:
         self._feeds = [_Feed() for _ in range(count)]
-        self._rows = window(gather.rows(self._feeds), offset, limit)
+        self._rows = gather.rows(self._feeds)
+        self._skip, self._left = offset, limit
         # The first row is taken after one look ahead at each source, and one more.
         self._ahead = 2
-        self.over = False
+        self.over = limit == 0
 
     def feed(self, index: int, rows: Sequence[Any]) -> None:
         """Take a partition's next rows, as (keys, values)."""
@@ -260,10 +278,17 @@ class _Merge:
         """Return the rows that are certain to come next."""
         rows: list[Sequence[Any]] = []
         while not self.over and (certain := self._certain()):
+            if self._left is not None:
+                certain = min(certain, self._skip + self._left)
             taken = list(islice(self._rows, certain))
             self._ahead = 1
             self.over = len(taken) < certain
-            rows += taken
+            skipped = min(self._skip, len(taken))
+            self._skip -= skipped
+            rows += taken[skipped:]
+            if self._left is not None:
+                self._left -= len(taken) - skipped
+                self.over |= self._left == 0
         return rows
 
     def _certain(self) -> int:

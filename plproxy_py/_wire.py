@@ -222,6 +222,12 @@ def failure(results: Sequence[PGresult], pgconn: PGconn) -> Error | None:
     return None
 
 
+def last_words(results: Sequence[PGresult], pgconn: PGconn) -> Error | None:
+    """Return the server's own FATAL among the results of a connection that broke."""
+    failed = failure(results, pgconn)
+    return failed if failed is not None and failed.diag.sqlstate else None
+
+
 def sync_failure(results: Sequence[PGresult]) -> Error | None:
     """Return the same for a call in a pipeline, whose own Sync was answered.
 

@@ -69,11 +69,11 @@ def function_names(signatures: Sequence[Signature], names: Names) -> list[str]:
     overloads = Counter(places)
     schemas = Counter(base for base, _ in overloads)
     found = []
-    for place, signature in zip(places, signatures, strict=True):
-        words = [signature.name]
-        if schemas[place[0]] > 1:
+    for base, signature in zip(bases, signatures, strict=True):
+        words = [base]
+        if schemas[base] > 1:
             words.insert(0, signature.schema)
-        if overloads[place] > 1:
+        if overloads[base, signature.schema] > 1:
             words += [_word(argument.type) for argument in signature.inputs]
         found.append(names.take(identifier("_".join(words))))
     return found

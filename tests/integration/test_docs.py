@@ -33,6 +33,7 @@ from tests.snippets import ROOT, Snippet, read_snippets
 
 README = ROOT / "README.md"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
+ANSWERS = ROOT / "docs" / "answers.md"
 FROM_PLPROXY = ROOT / "docs" / "from-plproxy.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
 DEMO_SQL = (ROOT / "sql" / "demo.sql").read_text(encoding="utf-8")
@@ -55,9 +56,12 @@ def partitions(pg: Pg, prefix: str, count: int) -> list[str]:
 @pytest.fixture(scope="module")
 def config(pg: Pg, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The config file of a cluster as `plproxy demo --keep` leaves it."""
-    quoted = ", ".join(map(toml_text, partitions(pg, "docs_", 4)))
+    return demo_config(pg, "docs_", tmp_path_factory.mktemp("docs") / "plproxy.toml")
+
+
+def demo_config(pg: Pg, prefix: str, path: Path) -> Path:
+    quoted = ", ".join(map(toml_text, partitions(pg, prefix, 4)))
     functions = toml_text(str(ROOT / "sql" / "demo_plproxy.sql"))
-    path = tmp_path_factory.mktemp("docs") / "plproxy.toml"
     path.write_text(
         f"functions = [{functions}]\n[clusters.demo]\npartitions = [{quoted}]\n",
         encoding="utf-8",
@@ -117,16 +121,19 @@ def test_readme_snippet(pg: Pg) -> None:
     assert written == ["marko@example.org 4\n"]
 
 
-def test_quickstart_snippets(
-    pg: Pg, config: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("document", [QUICKSTART, ANSWERS], ids=lambda path: path.stem)
+def test_snippets_on_the_demos_cluster(
+    pg: Pg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: Path
 ) -> None:
+    prefix = f"{document.stem}_"
+    config = demo_config(pg, prefix, tmp_path / "plproxy.toml")
     monkeypatch.setenv("PLPROXY_CONFIG", str(config))
     monkeypatch.chdir(ROOT)  # the reader is in a checkout
-    *written, rest = run_document(QUICKSTART)
+    *written, rest = run_document(document)
     assert rest == ""
-    label = str(conninfo_to_dict(pg.connstr("docs_part00"))["dbname"])
+    label = str(conninfo_to_dict(pg.connstr(f"{prefix}part00"))["dbname"])
     real = [text.replace(label.removesuffix("00"), "part") for text in written]
-    shown = [s.text for s in read_snippets(QUICKSTART) if s.language == "text"]
+    shown = [s.text for s in read_snippets(document) if s.language == "text"]
     assert real == shown
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.fix_server import Pg
 from tests.snippets import ROOT
 
 EXAMPLES = ROOT / "examples"
+README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
 
 SYNC = """\
 sent: SELECT r::text FROM public.get_user_email($1::text) r
@@ -62,12 +64,124 @@ users: [6, 1], found by key: 7
 not in force: True
 """
 
+REMOTE_CALL = """\
+balance: 100
+nobody's balance: None
+paid 30, left 70
+marko can't pay 80: 23514
+nobody can't pay 5: 22004
+orders: [('marko', Decimal('30'))]
+refused here: 42501
+"""
+
+VERTICAL = """\
+Marko: hammer, saw = 40
+Asko: lamp = 40
+customerdb has customers
+orderdb has orders
+"""
+
+HORIZONTAL = """\
+7 is on partition 3
+messages: ['member 7: hello, 7', 'member 7: hello, 7']
+partition 0: 2 members, 0 messages
+partition 1: 3 members, 0 messages
+partition 2: 3 members, 0 messages
+partition 3: 2 members, 3 messages
+no member: 23503 from partition 3
+"""
+
+TWO_LEVEL = """\
+users_eu, partition 0: ann@example.com
+users: [6, 1]
+users_us, partition 0: ann@example.net
+users: [2]
+nothing sent: public.get_user_email(2): cluster not found: users_mars; did you mean \
+'users_us'?
+"""
+
+REPLICAS = """\
+not copied yet: None
+from a replica: marko@example.com
+databases that answer: 2
+the large one about three times as often: True
+users on each replica: [1, 1]
+"""
+
+LARGE_QUERY = """\
+one database, [1000] numbers:
+168 primes, the largest is 997
+four databases, [250, 250, 250, 250] numbers:
+168 primes, the same ones: True
+as they come: [5, 13, 17, 29, 37]
+only who has a part is asked: [3, 1]
+"""
+
+AGGREGATES = """\
+revenue before the first sale: None
+a partition: Estonia, 1 sold, 80 each
+a partition: Latvia, 1 sold, 50 each
+a partition: Estonia, 2 sold, 20 each
+all: Estonia, 3 sold, up to 80, 40 each
+all: Latvia, 1 sold, up to 50, 50 each
+revenue: 170
+"""
+
+ARRAYS = """\
+1000 users in 4 statements: [251, 244, 269, 236]
+partition 0 found ['user1']
+partition 2 found ['user2', 'user3']
+together: ['user1', 'user2', 'user3']
+no names, nobody asked: []
+23505: {2: 'failed', 0: 'committed', 1: 'committed'}
+"""
+
+IDS = """\
+ids of 21 orders and 20 tickets
+by time, to the millisecond: True
+orders: [18, 3]
+found by id: 21
+found by username: 21
+tickets: 20
+orders: [6, 0, 12, 4]
+found by id: 22
+found by username: 22
+tickets: 20
+"""
+
+COMMON_TABLES = """\
+ee is Estonia, on 2 partitions
+no such country on partition 0: 23503
+lv is Lettland, on 2 partitions
+[('Estonia', 3), ('Lettland', 2)]
+lv is Latvia, on 2 partitions
+[('Estonia', 3), ('Latvia', 2)]
+"""
+
+MOVE_FUNCTION = """\
+maindb: found 7
+userdb: found 7
+users in maindb: [7]
+users in userdb: [7, 1]
+"""
+
 OUTPUTS = {
     "sync.py": SYNC,
     "async_.py": ASYNC,
     "verbatim.py": VERBATIM,
     "grow.py": GROW,
     "from_database.py": FROM_DATABASE,
+    "remote_call.py": REMOTE_CALL,
+    "vertical.py": VERTICAL,
+    "horizontal.py": HORIZONTAL,
+    "two_level.py": TWO_LEVEL,
+    "replicas.py": REPLICAS,
+    "large_query.py": LARGE_QUERY,
+    "aggregates.py": AGGREGATES,
+    "arrays.py": ARRAYS,
+    "ids.py": IDS,
+    "common_tables.py": COMMON_TABLES,
+    "move_function.py": MOVE_FUNCTION,
 }
 
 
@@ -102,6 +216,32 @@ def test_every_example_is_here() -> None:
         path.name for path in EXAMPLES.glob("*.py") if "__main__" in path.read_text()
     }
     assert runnable == set(OUTPUTS)
+    listed = re.findall(r"^\| .* \| \[(.+)\]\(\1\) \| ", README, re.MULTILINE)
+    assert sorted(listed) == sorted(runnable)
+
+
+def test_links_of_the_readme() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert (EXAMPLES / link).exists(), link
+
+
+def test_examples_are_typed(request: pytest.FixtureRequest) -> None:
+    cache = getattr(request.config, "cache", None)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--strict"),
+            # plproxy_py has a check of its own.
+            "--follow-imports=silent",
+            f"--cache-dir={cache.mkdir('mypy_examples') if cache else os.devnull}",
+            *(path.name for path in EXAMPLES.glob("*.py")),
+        ],
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_config_file_may_name_the_server(pg: Pg, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import keyword
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plproxy_py.compiler import compile_function
@@ -90,6 +90,8 @@ def _first(pair: tuple[str, Any]) -> str:
     return pair[0]
 
 
+# Each example imports a module.
+@settings(max_examples=60, deadline=None)
 @given(st.lists(functions(), max_size=4, unique_by=lambda each: each.signature.key))
 def test_any_catalog(functions: list[ProxyFunction]) -> None:
     made = write(*functions)

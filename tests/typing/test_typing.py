@@ -26,6 +26,7 @@ MARK = "# expect-error"
 DOCUMENTS = {
     "readme.py": "README.md",
     "quickstart.py": "docs/quickstart.md",
+    "answers.py": "docs/answers.md",
     "from_plproxy.py": "docs/from-plproxy.md",
 }
 
