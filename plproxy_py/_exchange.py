@@ -29,7 +29,7 @@ T = TypeVar("T")
 # longer for 10 million rows than 1,000.
 CHUNK_BYTES = 64 * 1024
 MOST_ROWS = 500
-FIRST_ROWS = 8
+FIRST_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)

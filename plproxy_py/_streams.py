@@ -37,7 +37,8 @@ class Source:
     """The rows of one streaming call. Nothing is sent before the first are wanted.
 
     ``timeout``: seconds that servers may be waited for, in all. ``told`` says of
-    errors which call they are about.
+    errors which call they are about. ``most_held``: the most bytes that waited to be
+    taken at a time.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Source:
         self._talk = exchange.conversations(wired, partitions, statement)
         self._chunks: list[deque[PGresult]] = [deque() for _ in partitions]
         self._held = [0] * len(partitions)  # bytes, about
+        self.most_held = 0
         self._loan: Loan | None = None
         self._over = False
         self._delivered = 0
@@ -165,6 +167,7 @@ class Source:
             self._exchange.learn_width(self._statement.sql, width)
             self._chunks[index].append(result)
             self._held[index] += width * result.ntuples
+            self.most_held = max(self.most_held, sum(self._held))
             self._talk.stepper.enough = True
             # A merge waits for the slowest: whoever is ahead of it must not pile up.
             return self._merge is not None or self._held[index] >= CHUNK_BYTES

@@ -245,7 +245,8 @@ def _shapes(
         return None, None, None
     if clauses.combine is None:
         answer = _answer(columns, signature.setof, returns)
-        return answer, answer, compile_gather(clauses, columns, answer)
+        names = _scalar_names(signature)
+        return answer, answer, compile_gather(clauses, columns, answer, names)
     sent = _answer(columns, signature.setof, None)
     gather = compile_gather(clauses, columns, sent)
     if not isinstance(gather, Combined):
@@ -253,6 +254,13 @@ def _shapes(
     # What is combined are values, and only the caller's rows are made of them.
     sent = dataclasses.replace(sent, make_row=tuple)
     return sent, _combined_answer(gather.combiner, columns, returns), gather
+
+
+def _scalar_names(signature: Signature) -> tuple[str, ...]:
+    """Return what a scalar's column is called: as FROM a function names it."""
+    return tuple(output.name or "" for output in signature.outputs[:1]) or (
+        signature.name,
+    )
 
 
 def _check_parameters(signature: Signature, hints: Hints) -> None:

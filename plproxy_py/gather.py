@@ -79,12 +79,15 @@ Gather = Ordered | Combined | Custom
 
 
 def compile_gather(
-    clauses: Clauses, columns: Columns | PgType, sent: Answer
+    clauses: Clauses,
+    columns: Columns | PgType,
+    sent: Answer,
+    names: Sequence[str] = (),
 ) -> Gather | None:
     """Return how rows are gathered, None where they are only put together.
 
-    ``columns``: what partitions send, ``sent`` in its own shape. Raise
-    `SignatureError`.
+    ``columns``: what partitions send, ``sent`` in its own shape; ``names``: what a
+    scalar is called. Raise `SignatureError`.
     """
     combine = clauses.combine
     if columns == VOID and clauses.keyword:
@@ -92,8 +95,9 @@ def compile_gather(
     if combine is None:
         if clauses.of_rows is None:
             return None
-        order = parse_order_by(clauses.order_by, columns) if clauses.order_by else ()
-        return Ordered(order)
+        if not clauses.order_by:
+            return Ordered(())
+        return Ordered(parse_order_by(clauses.order_by, columns, names))
     if callable(combine):
         return Custom(combine, sent)
     try:

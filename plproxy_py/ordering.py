@@ -83,31 +83,38 @@ class _Descending:
 
 
 def parse_order_by(
-    order_by: Sequence[str], columns: Columns | PgType
+    order_by: Sequence[str], columns: Columns | PgType, names: Sequence[str] = ()
 ) -> tuple[SortKey, ...]:
     """Return the keys of items such as ``created desc nulls last`` or ``1``.
 
-    ``columns``: a record's columns, or a scalar's type, whose name is ``r``. Raise
-    `SignatureError`, naming the item, for what PostgreSQL refuses and for an order
-    that can't be told here.
+    ``columns``: a record's columns, or a scalar's type, whose name is ``r``; ``names``
+    are others that it has. Raise `SignatureError`, naming the item, for what
+    PostgreSQL refuses and for an order that can't be told here.
     """
     if not order_by:
         raise SignatureError("order_by: no item is in it")
     if isinstance(columns, PgType):
         columns = ((SCALAR_COLUMN, columns),)
+    else:
+        names = ()
     keys: list[SortKey] = []
     for item in order_by:
         subject = f"order_by {shorten(item)!r}: "
-        key = _read_item(tokenize(item, SignatureError, subject), columns, subject)
+        cursor = tokenize(item, SignatureError, subject)
+        key = _read_item(cursor, columns, names, subject)
         if any(key.column == other.column for other in keys):
             raise SignatureError(f"{subject}the column stands there already")
         keys.append(key)
     return tuple(keys)
 
 
-def _read_item(cursor: Cursor, columns: Columns, subject: str) -> SortKey:
+def _read_item(
+    cursor: Cursor, columns: Columns, names: Sequence[str], subject: str
+) -> SortKey:
     start = cursor.peek()
     wanted = cursor.take().text if start.kind is Kind.NUMBER else cursor.label()
+    if wanted in names:
+        wanted = SCALAR_COLUMN
     collation = read_collation(cursor)
     descending = cursor.accept("desc")
     if not descending:

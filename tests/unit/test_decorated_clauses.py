@@ -357,3 +357,20 @@ def test_a_comment_ends_a_select(router: Router) -> None:
     assert function.query.sql.decode() == (
         "SELECT * FROM (SELECT n from t \n) AS q(r) ORDER BY r"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ((), "numbers"),
+        (("numbers(OUT id int8) RETURNS SETOF int8",), "id"),
+        (("numbers() RETURNS TABLE (id int8)",), "id"),
+    ],
+)
+def test_the_only_column_has_the_name_that_servers_give_it(
+    router: Router, text: tuple[str, ...], name: str
+) -> None:
+    function = declared(router, numbers, *text, order_by=(f"{name} desc",))
+    assert function.query.sql.endswith(b" r ORDER BY r DESC")
+    with pytest.raises(SignatureError, match="does not exist"):
+        declared(router, numbers, *text, order_by=("nothing",))

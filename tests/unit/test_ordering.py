@@ -50,9 +50,9 @@ def test_an_item(item: str, column: int, sql: str) -> None:
     assert (key.column, key.sql) == (column, sql)
 
 
-@pytest.mark.parametrize("item", ["r", "R", "1", '"r"'])
+@pytest.mark.parametrize("item", ["r", "R", "1", '"r"', "id"])
 def test_a_scalar_is_called_r(item: str) -> None:
-    (key,) = parse_order_by([item], parse_type("int8"))
+    (key,) = parse_order_by([item], parse_type("int8"), ["id"])
     assert (key.column, key.sql) == (0, "r")
     with pytest.raises(SignatureError, match='"id" does not exist; there are: r'):
         parse_order_by(["id"], parse_type("int8"))
