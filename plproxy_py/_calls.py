@@ -6,12 +6,13 @@ yielded (see `_steps`).
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from plproxy_py import _explain, _rows
+from plproxy_py import _collect, _explain, _rows
 from plproxy_py._collect import Answered, answer_of, rows_of
 from plproxy_py._conversations import Conversations
 from plproxy_py._exchange import Exchange, Statement, results_of
@@ -67,8 +68,18 @@ class Calls:
         function, answer, options, deadline = yield from self.preparer.opened(
             callee, started
         )
+        if not isinstance(calls, Mapping):
+            raise TypeError(
+                f"{function.label}: call_each takes a mapping of partitions to their "
+                f"arguments, not {type(calls).__name__}"
+            )
         normals: dict[int, list[Any]] = {}
         for partition, item in calls.items():
+            if isinstance(partition, bool) or not isinstance(partition, int):
+                raise RoutingError(
+                    f"{function.label}: a partition is a number, from 0, not "
+                    f"{type(partition).__name__}"
+                )
             args, kwargs = arguments_of(item, function.label, f"partition {partition}")
             normals[partition] = yield from self.preparer.routing.arguments(
                 function, args, kwargs, deadline
@@ -80,11 +91,19 @@ class Calls:
             )
         if len({function.window(own) for own in normals.values()}) > 1:
             raise RoutingError(f"{function.label}: limit and offset must be the same")
+        called = {
+            partition: own
+            for partition, own in normals.items()
+            if not (function.strict and None in own)
+        }
+        if normals and not called:
+            return Prepared(function, answer, options, [], None).nothing
         routed = yield from self.preparer.routing.route_each(
-            function, normals, self.preparer.cluster, started, options.timeout
+            function, called, self.preparer.cluster, started, options.timeout
         )
-        own = next(iter(normals.values()))
+        own = next(iter(called.values()))
         prepared = Prepared(function, answer, options, own, routed)
+        prepared.check_need()
         return (yield from self._answer(prepared, routed))
 
     def _answer(self, prepared: Prepared, routed: Routed) -> Steps[Any]:
@@ -96,17 +115,20 @@ class Calls:
             routed.tags.partitions,
         )
         read = _Reader(prepared, partitions)
+        if options.first or options.partial:
+            load = functools.partial(_collect.load, prepared.function, answer)
         if options.first:
             steps = scatter(
                 exchange,
                 wired,
                 partitions,
                 statement,
+                load,
                 read.first,
                 lambda result: _rows.has_row(result, answer.setof),
             )
         elif options.partial:
-            steps = scatter(exchange, wired, partitions, statement, read.partial)
+            steps = scatter(exchange, wired, partitions, statement, load, read.partial)
         else:
             steps = exchange.run(wired, partitions, statement, read.whole)
         return (yield from self.told(prepared, routed, steps))
@@ -143,19 +165,22 @@ class Calls:
 
         def read(talk: Conversations) -> dict[int, Outcome[Any]]:
             outcomes = talk.outcomes()
-            for partition, link, result in _answered(talk):
-                try:
-                    rows = rows_of(function, prepared.answer, link, result)
+            for partition, rows in talk.loaded.items():
+                if isinstance(rows, list):
                     outcomes[partition].rows.extend(rows)
-                except Error as error:
-                    error.partition, error.sent = partition, True
-                    placed(error, function.label)
-                    outcomes[partition] = replace(outcomes[partition], error=error)
+                elif isinstance(rows, Error):
+                    rows.partition, rows.sent = partition, True
+                    rows.cluster = talk.cluster
+                    placed(rows, function.label)
+                    outcomes[partition] = replace(outcomes[partition], error=rows)
+                else:
+                    raise rows
             return outcomes
 
+        load = functools.partial(rows_of, function, prepared.answer)
         statement = prepared.statement(routed)
         steps = scatter(
-            self.exchange, routed.wired, routed.tags.partitions, statement, read
+            self.exchange, routed.wired, routed.tags.partitions, statement, load, read
         )
         return (yield from self.told(prepared, routed, steps))
 
@@ -202,7 +227,10 @@ class Calls:
                 for partition, outcome in talk.outcomes().items()
             }
 
-        return (yield from scatter(self.exchange, wired, reached, statement, read))
+        steps = scatter(
+            self.exchange, wired, reached, statement, lambda link, result: [], read
+        )
+        return (yield from steps)
 
     def told(self, prepared: Prepared, routed: Routed, steps: Steps[T]) -> Steps[T]:
         """Take the steps; say of an error which call it is about, and what helps."""
@@ -295,14 +323,16 @@ class _Reader:
             won = self._partitions[talk.winner]
             return self._collected(talk, [one for one in answered if one[0] == won])
         results_of(talk)
-        return self._collected(talk, [] if self._prepared.answer.optional else answered)
+        return self._collected(talk, [])
 
     def _collected(self, talk: Conversations, answered: Sequence[Answered]) -> Any:
         """Return the answer. An error tells that all was committed nevertheless."""
         call = self._prepared
         rows: dict[int, list[Any]] = {}
         try:
-            return answer_of(call.function, call.answer, call.normals, answered, rows)
+            return answer_of(
+                call.function, call.answer, call.normals, answered, rows, talk.loaded
+            )
         except Error as error:
             error.sent, error.outcomes = bool(self._partitions), talk.outcomes()
             for partition, loaded in rows.items():

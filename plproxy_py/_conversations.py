@@ -36,6 +36,10 @@ T = TypeVar("T")
 GRACE = 0.08
 LONG_GRACE = 1.0
 
+# A request to cancel that comes before its statement finds the server idle, and does
+# nothing: it is sent again after so many seconds, then after twice as many.
+ASK_AGAIN = 0.02
+
 
 class Conversations:
     """The conversations of one call with its tagged partitions.
@@ -60,8 +64,11 @@ class Conversations:
         self.function = function
         self.deadline = deadline
         self.settle = INFINITE if settle is None else settle
+        self.cluster: str | None = None
         self.links: list[Link | None] = [None] * count
         self.results: list[list[PGresult] | None] = [None] * count
+        # By partition: rows that were loaded before their link was given back.
+        self.loaded: dict[int, list[Any] | Exception] = {}
         self.errors: list[Error | None] = [None] * count
         self.states: list[State] = ["failed"] * count
         self.began = [0.0] * count
@@ -71,6 +78,7 @@ class Conversations:
         self.cancels: dict[int, futures.Future[None]] = {}
         self.is_enough: Callable[[PGresult], bool] | None = None
         self.winner: int | None = None  # whose result was enough
+        self.wakes = False  # whether each end of a conversation ends the waiting
         self.settle_until = INFINITE
         self.stepper: Stepper[list[PGresult]] = Stepper(deadline, self._finished)
 
@@ -114,6 +122,7 @@ class Conversations:
         assert link is not None
         self.seconds[index] = now - self.began[index]
         self.ended[index] = True
+        self.stepper.enough |= self.wakes
         if results is not None:
             self.results[index] = results
             failed = _wire.failure(results, link.pgconn)
@@ -161,12 +170,18 @@ class Conversations:
         self._explain_stop(now)
         self._cancel(connector)
         self.settle = self.settle_until = INFINITE
-        self.stepper.enough = False
+        self.wakes = self.stepper.enough = False
         until = min(now + grace, max(now, self.deadline) + GRACE)
-        self.stepper.until = until
         for index in list(self.stepper.paused):
             self.stepper.resume(index)
-        yield Talk(self.stepper)
+        patience = ASK_AGAIN
+        while True:
+            self.stepper.until = min(until, time.monotonic() + patience)
+            yield Talk(self.stepper)
+            if not self.running or time.monotonic() >= until:
+                break
+            self._cancel(connector)
+            patience *= 2
         # A link whose cancel request has come to its end may serve again.
         ended = [cancel for i, cancel in self.cancels.items() if self.ended[i]]
         yield Arrival(ended, until)
@@ -196,7 +211,10 @@ class Conversations:
 
     def _cancel(self, connector: Connector) -> None:
         for index, link in enumerate(self.links):
-            if link is None or self.ended[index] or index in self.cancels:
+            if link is None or self.ended[index]:
+                continue
+            earlier = self.cancels.get(index)
+            if earlier is not None and not earlier.done():
                 continue
             try:
                 self.cancels[index] = connector.cancel(link)
@@ -267,7 +285,7 @@ class Conversations:
         if error is not None and error.function is None:
             sent = self.began[index] > 0
             error.partition, error.sent = self.partitions[index], sent
-            error.function = self.function
+            error.function, error.cluster = self.function, self.cluster
             label = f"[{self.labels[index]}] " if sent else ""
             error.args = (f"{self.function}: {label}{error}",)
         return error

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from plproxy_py._steps import Steps, run_async
 from plproxy_py._exchange import Exchange, Statement
 from plproxy_py._links import Connector
 from plproxy_py._pools import Wired
+from plproxy_py._steps import Steps, run_async
 from plproxy_py._waiting import INFINITE
 from plproxy_py.errors import ConfigError, Error, PartitionError
 from plproxy_py.function import ProxyFunction

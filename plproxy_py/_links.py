@@ -163,7 +163,7 @@ class Link:
 
 
 def _poller(fileno: int) -> Callable[[float], object]:
-    """Return what waits, at most so many milliseconds, for the socket to be readable."""
+    """Return what waits so many milliseconds at most for the socket to be readable."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(fileno, select.POLLIN)

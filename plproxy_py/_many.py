@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Generator,
-    AsyncGenerator,
     Iterable,
     Iterator,
 )
 from typing import Any
 
-from plproxy_py._batches import Batch
+from plproxy_py._batches import EAGER, Batch
 from plproxy_py._calls import Calls
 from plproxy_py._preparing import Callee
 from plproxy_py._steps import run, run_async
@@ -24,7 +24,7 @@ def call_many(calls: Calls, callee: Callee, items: Iterable[Any]) -> Results[Any
 
     Raise TypeError for an item that holds no arguments.
     """
-    batch = Batch(calls, callee)
+    batch = Batch(calls, callee, EAGER)
     _check_all(batch, items)
     return Results(_run(batch, iter(items)))
 
@@ -38,7 +38,7 @@ async def call_many_async(
     calls: Calls, callee: Callee, items: Iterable[Any] | AsyncIterable[Any]
 ) -> Results[Any]:
     """Do what `call_many` does, on this event loop."""
-    batch = Batch(calls, callee)
+    batch = Batch(calls, callee, EAGER)
     _check_all(batch, items)
     return Results([result async for result in _run_async(batch, _aiter(items))])
 
@@ -65,7 +65,9 @@ def _run(batch: Batch, items: Iterator[Any]) -> Generator[Any, None, None]:
         while True:
             try:
                 item = next(items)
-                is_full = run(batch.add(index, item))
+                is_full = batch.take(index, item)
+                if is_full is None:
+                    is_full = run(batch.add(index, item))
             except StopIteration:
                 break
             except Exception as error:
@@ -97,7 +99,9 @@ async def _run_async(
         while True:
             try:
                 item = await anext(items)
-                is_full = await run_async(batch.add(index, item))
+                is_full = batch.take(index, item)
+                if is_full is None:
+                    is_full = await run_async(batch.add(index, item))
             except StopAsyncIteration:
                 break
             except Exception as error:

@@ -12,11 +12,15 @@ from plproxy_py import _rows
 from plproxy_py._calls import _Reader
 from plproxy_py._exchange import Exchange
 from plproxy_py._links import Link
-from plproxy_py._pools import Pool
+from plproxy_py._pools import Pool, Wired
 from plproxy_py._preparing import Prepared
 from plproxy_py._routing import Routed
 from plproxy_py._waiting import INFINITE
 from plproxy_py.errors import Error, Outcome, State
+from plproxy_py.function import ProxyFunction
+from plproxy_py.options import Options
+from plproxy_py.result import Answer
+from plproxy_py.tagging import Tags
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -46,12 +50,15 @@ class Gauge:
         """Whether results must be taken before more can be read."""
         return self.held > BUDGET
 
-    def has_room(self, size: int) -> bool:
-        """Whether one more call may be sent, with ``size`` bytes of parameters."""
-        expected = self._flying + size + (self._in_flight + 1) * self.width
-        return self.held + expected <= BUDGET
+    def send(self, size: int) -> bool:
+        """Note a call with ``size`` bytes of parameters as sent, if there is room."""
+        flying, in_flight = self._flying + size, self._in_flight + 1
+        if self.held + flying + in_flight * self.width > BUDGET:
+            return False
+        self._flying, self._in_flight = flying, in_flight
+        return True
 
-    def sent(self, size: int) -> None:
+    def send_anyway(self, size: int) -> None:
         self._flying += size
         self._in_flight += 1
 
@@ -62,11 +69,14 @@ class Gauge:
 
     def took(self, size: int, width: int) -> None:
         """Note a result of ``width`` bytes, of a call with ``size`` of parameters."""
-        self.lost(size)
+        self._flying -= size
+        self._in_flight -= 1
         self.held += width
-        self.width = max(width, self.width * 7 // 8) if self._was_seen else width
+        faded = self.width * 7 // 8 if self._was_seen else 0
+        self.width = width if width > faded else faded
         self._was_seen = True
-        self.most = max(self.most, self.held + self.params)
+        if self.held + self.params > self.most:
+            self.most = self.held + self.params
 
 
 class Part:
@@ -76,20 +86,13 @@ class Part:
     nothing more will be known of it.
     """
 
-    __slots__ = (
-        "began",
-        "call",
-        "error",
-        "is_over",
-        "link",
-        "params",
-        "partition",
-        "pool",
-        "results",
-        "seconds",
-        "size",
-        "state",
-    )
+    # Not slots: what is the same for all of them costs nothing to make.
+    began = seconds = 0.0
+    is_over = False
+    state: State = "failed"
+    error: Error | None = None
+    link: Link | None = None
+    results: Sequence[PGresult] = ()
 
     def __init__(
         self, call: Call, partition: int, pool: Pool, params: Sequence[bytes | None]
@@ -98,54 +101,64 @@ class Part:
         self.partition = partition
         self.pool = pool
         self.params = params
-        self.size = sum([len(param) for param in params if param])
-        self.began = self.seconds = 0.0
-        self.is_over = False
-        self.state: State = "failed"
-        self.error: Error | None = None
-        self.link: Link | None = None
-        self.results: list[PGresult] = []
+        size = 0
+        for param in params:
+            if param is not None:
+                size += len(param)
+        self.size = size
 
 
 class Call:
     """One of many calls. Once ``left`` is 0 there is its ``error``, or its ``value``.
 
-    ``timeout``: seconds, from the moment when its window is sent. ``parts``: by
-    position of its tagged partitions; ``left``: those that are not over. ``width``:
-    bytes of its results, about.
+    ``parts``: by position of its tagged partitions; ``left``: those that are not over.
+    ``size``: bytes of its parameters, ``width`` of its results, about.
     """
 
-    __slots__ = (
-        "error",
-        "left",
-        "parts",
-        "prepared",
-        "routed",
-        "timeout",
-        "value",
-        "width",
-    )
+    error: Error | None = None
+    value: Any = None
+    width = 0
 
-    def __init__(self, prepared: Prepared, routed: Routed) -> None:
-        config, pools = routed.wired.config, routed.wired.pools
-        self.prepared = prepared
-        self.routed = routed
-        self.timeout = prepared.options.timeout or config.query_timeout or INFINITE
-        self.width = 0
-        self.value: Any = None
-        self.error: Error | None = None
+    def __init__(
+        self,
+        function: ProxyFunction,
+        answer: Answer,
+        options: Options,
+        normals: list[Any],
+        wired: Wired,
+        partitions: Sequence[int],
+        params: Sequence[Sequence[bytes | None]],
+    ) -> None:
+        self.function = function
+        self.answer = answer
+        self.options = options
+        self.normals = normals
+        self.wired = wired
+        pools = wired.pools
         self.parts = [
-            Part(self, partition, pools[partition], params)
-            for partition, params in zip(
-                routed.tags.partitions, routed.params, strict=True
-            )
+            Part(self, partition, pools[partition], sent)
+            for partition, sent in zip(partitions, params, strict=True)
         ]
         self.left = len(self.parts)
+        self.size = sum([part.size for part in self.parts])
 
     @property
-    def size(self) -> int:
-        """The bytes of its parameters."""
-        return sum([part.size for part in self.parts])
+    def timeout(self) -> float:
+        """Seconds, from the moment when its window is sent."""
+        return self.options.timeout or self.wired.config.query_timeout or INFINITE
+
+    @property
+    def routed(self) -> Routed:
+        tags = Tags(tuple([part.partition for part in self.parts]))
+        params = [part.params for part in self.parts]
+        return Routed(self.wired, tags, params, INFINITE)
+
+    @property
+    def prepared(self) -> Prepared:
+        """What a single call would have sent."""
+        return Prepared(
+            self.function, self.answer, self.options, self.normals, self.routed
+        )
 
     @property
     def was_sent(self) -> bool:
@@ -155,6 +168,8 @@ class Call:
     @property
     def state(self) -> State | None:
         """What became of it, as far as it is known; None where nothing was sent."""
+        if len(self.parts) == 1:
+            return self.parts[0].state if self.parts[0].began else None
         if not self.was_sent:
             return None
         states = {part.state for part in self.parts}
@@ -187,7 +202,7 @@ class Call:
 
     def _land(self, part: Part, is_prepared: bool) -> bool:
         """Make the answer of the commonest call, in the shortest way."""
-        function, answer, link = self.prepared.function, self.prepared.answer, part.link
+        function, answer, link = self.function, self.answer, part.link
         if function.gather is not None or link is None:
             return False
         result = part.results[-1]
@@ -202,7 +217,7 @@ class Call:
             self.value = answer.collect((rows,))
         except Error:
             return False  # it is told in full by the longer way
-        part.results = []
+        part.results = ()
         return True
 
     def settle(self, exchange: Exchange) -> None:
@@ -211,13 +226,13 @@ class Call:
         statement, partitions = prepared.statement(routed), routed.tags.partitions
         talk = exchange.conversations(routed.wired, partitions, statement)
         for index, part in enumerate(self.parts):
-            talk.links[index], talk.results[index] = part.link, part.results
+            talk.links[index], talk.results[index] = part.link, list(part.results)
             talk.states[index], talk.errors[index] = part.state, part.error
             talk.began[index], talk.seconds[index] = part.began, part.seconds
             talk.ended[index] = True
             if part.error is not None:
                 talk.causes.append(index)
-            part.results = []
+            part.results = ()
         try:
             self.value = _Reader(prepared, partitions).whole(talk)
         except Error as error:

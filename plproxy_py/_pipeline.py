@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import psycopg
@@ -83,7 +84,7 @@ class Pipeline:
         self._owner = owner
         self._waiting = deque(range(len(params)))
         self._awaited: deque[int] = deque()
-        self._by_name: set[int] = set()
+        self._by_name = False  # how those in flight were sent, all the same way
         self._stale: list[int] = []
         self._is_announced = False
         self._name = prepared.name(sql)
@@ -97,14 +98,23 @@ class Pipeline:
 
     def run_gen(self) -> PQGen[list[PGresult]]:
         """Send the calls and read their answers, to the end."""
+        self._pgconn.enter_pipeline_mode()
+        try:
+            yield from self._talk_gen()
+        except psycopg.Error:
+            self._salvage()
+            raise
+        self._pgconn.exit_pipeline_mode()
+        return []
+
+    def _talk_gen(self) -> PQGen[None]:
         pgconn, owner = self._pgconn, self._owner
-        pgconn.enter_pipeline_mode()
         while True:
             self._send()
             unsent = pgconn.flush()
             if not self._awaited:
                 if self.stopping or not self._waiting:
-                    break
+                    return
                 yield PAUSE
             elif not owner.may_read():
                 yield PAUSE
@@ -112,9 +122,10 @@ class Pipeline:
             else:
                 wanted = READ | WRITE if unsent else READ
                 if (yield wanted) & READ:  # type: ignore[misc]
-                    self._receive()
-        pgconn.exit_pipeline_mode()
-        return []
+                    pgconn.consume_input()
+                    while pgconn.notifies() is not None:
+                        pass
+                    self._read()
 
     def _send(self) -> None:
         waiting, awaited = self._waiting, self._awaited
@@ -127,17 +138,18 @@ class Pipeline:
         if len(awaited) > MOST_IN_FLIGHT // 2:
             return
         pgconn, params, may_send = self._pgconn, self._params, self._owner.may_send
+        name = self._name
+        self._by_name = name is not None
         while waiting and len(awaited) < MOST_IN_FLIGHT and not self.stopping:
             index = waiting[0]
             if not may_send(index):
                 break
-            if self._name is None:
+            if name is None:
                 pgconn.send_query_params(self._sql, params[index])
             else:
                 if not self._is_announced:
-                    self._announce(self._name)
-                self._by_name.add(index)
-                pgconn.send_query_prepared(self._name, params[index])
+                    self._announce(name)
+                pgconn.send_query_prepared(name, params[index])
             awaited.append(waiting.popleft())
             pgconn.pipeline_sync()
 
@@ -159,16 +171,16 @@ class Pipeline:
         pgconn.pipeline_sync()
         self._awaited.append(_PREPARE)
 
-    def _receive(self) -> None:
-        try:
-            self._pgconn.consume_input()
-        except psycopg.Error:
-            # What came before the connection broke may answer some calls.
+    def _salvage(self) -> None:
+        """Read what came before the connection broke: it may answer some calls."""
+        before = -1
+        with suppress(psycopg.Error):
+            while before != len(self._awaited):
+                before = len(self._awaited)
+                self._read()
+                self._pgconn.consume_input()
+        with suppress(psycopg.Error):
             self._read()
-            raise
-        while self._pgconn.notifies() is not None:
-            pass
-        self._read()
 
     def _read(self) -> None:
         pgconn, awaited = self._pgconn, self._awaited
@@ -198,15 +210,13 @@ class Pipeline:
         if index == _PREPARE:
             self._note_prepared(results)
         elif index >= 0:
-            is_prepared = index in self._by_name
-            self._by_name.discard(index)
-            if is_prepared and results and is_stale(results):
+            if self._by_name and results and is_stale(results):
                 # It was not executed, and is sent once more, in full.
                 self._prepared.forget(self._sql)
                 self._name = None
                 self._stale.append(index)
             else:
-                self._owner.answered(index, results, is_prepared)
+                self._owner.answered(index, results, self._by_name)
 
     def _note_prepared(self, results: Sequence[PGresult]) -> None:
         is_there = all(
@@ -222,9 +232,11 @@ class Pipeline:
 def size_of(result: PGresult) -> int:
     """Return about how many bytes a result's values have, judged by some rows."""
     count, width = result.ntuples, result.nfields
+    value = result.get_value
+    if count == 1 == width:
+        return len(value(0, 0) or b"")
     if not count:
         return 0
-    value = result.get_value
     rows = range(0, count, max(1, count // SAMPLE))
     total = sum([len(value(n, i) or b"") for n in rows for i in range(width)])
     return total * count // len(rows)

@@ -60,6 +60,16 @@ class Prepared:
             return Partial([], (), {})
         return [] if self.answer.setof else None
 
+    def check_need(self) -> None:
+        """Raise `RoutingError` if fewer partitions are reached than must answer."""
+        count = len(self.routed.tags.partitions) if self.routed else 0
+        need = self.options.need
+        if self.options.partial and 0 < count < need:
+            raise RoutingError(
+                f"{self.function.label}: need={need}, and the call reaches {count} "
+                "partitions"
+            )
+
     def statement(self, routed: Routed) -> Statement:
         return Statement(
             self.function.label,
@@ -154,13 +164,9 @@ class Preparer:
         routed = yield from self.routing.route(
             function, normals, self.cluster, started, options.timeout
         )
-        count = len(routed.tags.partitions)
-        if options.partial and 0 < count < options.need:
-            raise RoutingError(
-                f"{function.label}: need={options.need}, and the call reaches "
-                f"{count} partitions"
-            )
-        return Prepared(function, answer, options, normals, routed)
+        prepared = Prepared(function, answer, options, normals, routed)
+        prepared.check_need()
+        return prepared
 
     def opened(
         self, callee: Callee, started: float

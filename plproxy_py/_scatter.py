@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from plproxy_py._conversations import LONG_GRACE, Conversations
 from plproxy_py._exchange import Exchange, Statement
+from plproxy_py._links import Link
 from plproxy_py._pools import Loan, Wired
 from plproxy_py._steps import Arrival, Steps, Talk, Wait
 from plproxy_py._waiting import INFINITE
@@ -30,15 +31,18 @@ def scatter(
     wired: Wired,
     partitions: Sequence[int],
     statement: Statement,
+    load: Callable[[Link, PGresult], list[Any]],
     read: Callable[[Conversations], T],
     is_enough: Callable[[PGresult], bool] | None = None,
 ) -> Steps[T]:
     """Run the statement; return what ``read`` makes of the conversations.
 
-    A partition that fails stops no other. ``is_enough`` tells of a result that it
-    ends the whole call.
+    ``load`` makes rows of a result as soon as it is there, into
+    `Conversations.loaded`: its link is soon another's, who may do with it what he
+    likes. A partition that fails stops no other. ``is_enough`` tells of a result that
+    it ends the whole call.
     """
-    one = _Scatter(exchange, wired, partitions, statement, is_enough)
+    one = _Scatter(exchange, wired, partitions, statement, load, is_enough)
     try:
         yield from one.talk.guard(exchange.pools.connector, one.hold())
         return read(one.talk)
@@ -55,15 +59,18 @@ class _Scatter:
         wired: Wired,
         partitions: Sequence[int],
         statement: Statement,
+        load: Callable[[Link, PGresult], list[Any]],
         is_enough: Callable[[PGresult], bool] | None,
     ) -> None:
         self.exchange = exchange
         self.wired = wired
         self.partitions = partitions
         self.statement = statement
+        self.load = load
         self.talk = exchange.conversations(wired, partitions, statement)
         self.talk.settle = INFINITE
         self.talk.is_enough = is_enough
+        self.talk.wakes = True  # to give the link back at once
         self.lending: dict[int, Steps[Loan]] = {}
         self.waits: dict[int, Arrival] = {}
         self.loans: dict[int, Loan] = {}
@@ -75,7 +82,8 @@ class _Scatter:
                 self.wired, (partition,), self.statement.deadline
             )
             self._advance(index)
-        while (stepper.wanted or self.waits) and not stepper.enough:
+        while (stepper.wanted or self.waits) and talk.winner is None:
+            stepper.enough = False
             yield Talk(stepper, self._awaited())
             self._give_back_ended()
             now = time.monotonic()
@@ -89,14 +97,11 @@ class _Scatter:
             self.lending.pop(index).close()
         if talk.running:
             yield from talk.stop(self.exchange.pools.connector, LONG_GRACE)
+        self._give_back_ended()
 
     def _awaited(self) -> list[Future[Any]]:
-        return [
-            future
-            for wait in self.waits.values()
-            for future in wait.awaited
-            if not future.done()
-        ]
+        # One that is done by now is in it, and ends the waiting at once.
+        return [future for wait in self.waits.values() for future in wait.awaited]
 
     def _advance(self, index: int) -> None:
         """Go on with lending; send as soon as the link is there."""
@@ -119,7 +124,18 @@ class _Scatter:
     def _give_back_ended(self) -> None:
         for index in list(self.loans):
             if self.talk.ended[index]:
+                self._load(index)
                 self._give_back(index)
+
+    def _load(self, index: int) -> None:
+        talk = self.talk
+        link, results = talk.links[index], talk.results[index]
+        if talk.states[index] == "committed" and link is not None and results:
+            partition = self.partitions[index]
+            try:
+                talk.loaded[partition] = self.load(link, results[-1])
+            except Exception as error:
+                talk.loaded[partition] = error
 
     def _give_back(self, index: int) -> None:
         good = [0] if self.talk.reusable(index) else []

@@ -121,9 +121,7 @@ def run(steps: Steps[T], interruption: BaseException | None = None) -> T:
         steps.close()
 
 
-async def run_async(
-    steps: Steps[T], interruption: BaseException | None = None
-) -> T:
+async def run_async(steps: Steps[T], interruption: BaseException | None = None) -> T:
     """Drive a call on this event loop, as `run` does on a thread."""
     try:
         wait = next(steps)

@@ -154,7 +154,7 @@ class Source:
                 link.pgconn,
                 statement.sql,
                 statement.params[index],
-                self._exchange.chunk_rows(statement.sql),
+                self._exchange.chunk_rows(statement.sql, self._answer),
                 self._taker(index),
             )
             self._talk.begin(index, link, call)

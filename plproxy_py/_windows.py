@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,16 +17,16 @@ import psycopg
 
 from plproxy_py import _wire
 from plproxy_py._exchange import Exchange
+from plproxy_py._lines import Group, Line
 from plproxy_py._links import Link
 from plproxy_py._parts import Call, Gauge, Part
-from plproxy_py._pipeline import Pipeline, size_of
-from plproxy_py._pools import Loan, Pool, Wired
+from plproxy_py._pipeline import Pipeline
+from plproxy_py._pools import Pool, Wired
 from plproxy_py._steps import Arrival, Steps, Talk
 from plproxy_py._waiting import INFINITE, WRITE, Stepper
 from plproxy_py.errors import (
     ConfigError,
     ConnectError,
-    ConnectionLost,
     Error,
     QueryTimeout,
     RouterClosed,
@@ -44,92 +43,6 @@ Down = dict[Pool, tuple[float, Error]]
 """Targets that are not tried: until when, and why."""
 
 
-class _Line:
-    """The calls of one target, and the pipeline in which they go."""
-
-    def __init__(self, window: Window, pool: Pool) -> None:
-        self.window = window
-        self.pool = pool
-        self.parts: list[Part] = []
-        self.link: Link | None = None
-        self.pipeline: Pipeline | None = None
-        self.is_over = self.is_good = False
-        self.cancel: Future[None] | None = None
-
-    def may_send(self, index: int) -> bool:
-        window, part = self.window, self.parts[index]
-        if part.began:
-            return True  # once more
-        if not window.gauge.has_room(part.size) and part.call is not window.head:
-            window.is_starving = True
-            return False
-        window.gauge.sent(part.size)
-        part.began, part.link, part.state = time.monotonic(), self.link, "unknown"
-        return True
-
-    def may_read(self) -> bool:
-        window = self.window
-        if window.is_hurrying or not window.gauge.is_full:
-            return True
-        head = window.head
-        return head is not None and any(part.pool is self.pool for part in head.parts)
-
-    def answered(self, index: int, results: list[PGresult], is_prepared: bool) -> None:
-        part, window = self.parts[index], self.window
-        failed = _wire.sync_failure(results)
-        part.results, part.seconds = results, time.monotonic() - part.began
-        width = 0
-        if failed is None:
-            part.state = "committed"
-            width = size_of(results[-1])
-            part.call.width += width
-        else:
-            part.error = failed
-            if not isinstance(failed, ConnectionLost):
-                part.state = "failed"
-        window.gauge.took(part.size, width)
-        part.call.end(part, window.exchange, is_prepared)
-        if window.is_starving or window.gauge.is_full:
-            window.stepper.enough = True
-
-    @property
-    def unfinished(self) -> list[Part]:
-        return [part for part in self.parts if not part.is_over]
-
-    def close(self) -> None:
-        """Close the link, after its cancel request if there is one."""
-        link = self.link
-        if link is None:
-            return
-        if self.cancel is None:
-            link.close()
-        else:
-            self.cancel.add_done_callback(lambda _: link.close())
-
-
-class _Group:
-    """Targets that share calls, and so are lent in one step.
-
-    ``deadline``: monotonic seconds. ``lending`` began at ``asked``, for
-    ``partitions`` by position of ``lines``, and waits for ``wait``.
-    """
-
-    def __init__(self, lines: list[_Line], deadline: float) -> None:
-        self.lines = lines
-        self.deadline = deadline
-        self.lending: Steps[Loan] | None = None
-        self.partitions: Sequence[int] = ()
-        self.asked = 0.0
-        self.wait: Arrival | None = None
-        self.loan: Loan | None = None
-
-    def give_back(self) -> None:
-        """Give the links back, those that can't be used any more closed."""
-        if self.loan is not None:
-            good = [i for i, line in enumerate(self.lines) if line.is_good]
-            self.loan.give_back(good, lambda index: self.lines[index].close())
-
-
 class Window:
     """Calls that are sent together, in input order, by one statement.
 
@@ -144,11 +57,11 @@ class Window:
         self.gauge = gauge
         self.is_over = self.is_starving = self.is_hurrying = False
         self.stepper: Stepper[list[PGresult]] = Stepper(INFINITE, self._finished)
-        self._function = calls[0].prepared.function
+        self._function = calls[0].function
         self._calls = calls
         self._first = 0
         self._down = down
-        self._running: dict[int, tuple[_Group, _Line]] = {}
+        self._running: dict[int, tuple[Group, Line]] = {}
         self._left = time.monotonic()
         self._groups = self._grouped()
         for group in self._groups:
@@ -162,7 +75,10 @@ class Window:
         return calls[self._first] if self._first < len(calls) else None
 
     def go(self) -> Steps[None]:
-        """Go on to the end, or until results must be taken to make room."""
+        """Go on to the end, or until results must be taken to make room.
+
+        Whoever is interrupted in it calls `stop`.
+        """
         idle = time.monotonic() - self._left
         for group in self._groups:
             group.deadline += idle
@@ -175,14 +91,11 @@ class Window:
                     self.is_over = True
                     return
                 if self.gauge.is_full and self.head not in (before, None):
-                    if self._is_quiet:
-                        self._hurry()
-                        continue
-                    return
-                yield from self._talk()
-        except BaseException:
-            self.stop()
-            raise
+                    if not self._is_quiet:
+                        return
+                    self._hurry()
+                else:
+                    yield from self._talk()
         finally:
             self._left = time.monotonic()
 
@@ -197,9 +110,9 @@ class Window:
         self._give_back()
         self.is_over = True
 
-    def _grouped(self) -> list[_Group]:
+    def _grouped(self) -> list[Group]:
         """Return the targets of the calls, those that share calls together."""
-        lines: dict[Pool, _Line] = {}
+        lines: dict[Pool, Line] = {}
         peers: dict[Pool, list[Pool]] = {}
         timeouts: dict[Pool, float] = {}
         for call in self._calls:
@@ -209,7 +122,7 @@ class Window:
                     continue
                 pool = part.pool
                 if pool not in lines:
-                    lines[pool] = _Line(self, pool)
+                    lines[pool] = Line(self, pool)
                     peers[pool] = [pool]
                     timeouts[pool] = INFINITE
                 lines[pool].parts.append(part)
@@ -223,14 +136,14 @@ class Window:
                         peers[other] = first
         groups = {id(pools): pools for pools in peers.values()}
         return [
-            _Group(
+            Group(
                 [lines[pool] for pool in pools],
                 self._left + min([timeouts[pool] for pool in pools]),
             )
             for pools in groups.values()
         ]
 
-    def _ask(self, group: _Group) -> None:
+    def _ask(self, group: Group) -> None:
         """Begin to borrow the links of a group, without targets that are down."""
         group.asked = time.monotonic()
         for line in group.lines:
@@ -264,7 +177,7 @@ class Window:
                 except Error as error:
                     self._fail(group, error)
 
-    def _begin(self, group: _Group, links: Sequence[Link]) -> None:
+    def _begin(self, group: Group, links: Sequence[Link]) -> None:
         for line, link in zip(group.lines, links, strict=True):
             line.link, line.parts = link, line.unfinished
             if self.is_hurrying or not line.parts:
@@ -283,7 +196,7 @@ class Window:
             self._running[number] = (group, line)
             self.stepper.start(number, line.pipeline.run_gen(), link.fileno)
 
-    def _fail(self, group: _Group, error: Error) -> None:
+    def _fail(self, group: Group, error: Error) -> None:
         """Take a target that can't be had out of its group; ask for the rest anew."""
         lines = group.lines
         if error.partition is not None:
@@ -296,7 +209,7 @@ class Window:
             self._refuse(line, error)
         self._ask(group)
 
-    def _refuse(self, line: _Line, error: Error) -> None:
+    def _refuse(self, line: Line, error: Error) -> None:
         """End the calls of a target for which there is no link."""
         for part in line.unfinished:
             own = copy.copy(error)
@@ -360,7 +273,7 @@ class Window:
             self.stepper.enough = True  # somebody is in need of the link
         return INFINITE
 
-    def _lose(self, line: _Line, error: psycopg.Error) -> None:
+    def _lose(self, line: Line, error: psycopg.Error) -> None:
         """Tell what became of the calls of a connection that broke."""
         assert line.link is not None
         assert line.pipeline is not None
@@ -370,9 +283,7 @@ class Window:
             if part.began or part is lost[0]:
                 self._drop(part, last_words or _wire.lost(error))
                 last_words = None
-        if any(not part.is_over for part in lost):
-            # They were never sent: another window will, on another connection.
-            self._hurry()
+        # The rest was never sent: another window will, on another connection.
 
     def _drop(self, part: Part, error: Error) -> None:
         """End a part without an answer; unknown if it was sent."""
@@ -422,7 +333,7 @@ class Window:
 
 def _wired(parts: Sequence[Part]) -> tuple[Wired, Sequence[int]]:
     """Return a cluster with the targets of these parts, and their partitions in it."""
-    wireds = [part.call.routed.wired for part in parts]
+    wireds = [part.call.wired for part in parts]
     if all(wired is wireds[0] for wired in wireds):
         return wireds[0], [part.partition for part in parts]
     config = replace(

@@ -23,8 +23,8 @@ from rich.console import Console
 
 from plproxy_py._embedded import Server
 from plproxy_py.cli import render
-from plproxy_py.proxycall import ProxyCall
 from plproxy_py.errors import ConfigError
+from plproxy_py.proxycall import ProxyCall
 from plproxy_py.router import Router
 
 PARTITIONS = ["part00", "part01", "part02", "part03"]

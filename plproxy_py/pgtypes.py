@@ -58,6 +58,10 @@ BUILTIN_TYPES = (
 
 # Bare, these are other types, or none.
 _QUOTED_TYPES = ("any", "bit", "char")
+_SHORT = {
+    *("bool", "int2", "int4", "int8", "oid", "float4", "float8", "uuid", "interval"),
+    *("date", "time", "timetz", "timestamp", "timestamptz"),
+}
 _PLAIN_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
 _QUOTED_KEYWORDS = RESERVED | COLUMN_NAME | TYPE_OR_FUNCTION
 # Spellings of one word that are no names in pg_catalog.
@@ -147,6 +151,11 @@ class PgType:
     def is_builtin(self) -> bool:
         """Tell whether the type, or that of the elements, is one of pg_catalog's."""
         return self.name.strip('"') in BUILTIN_TYPES
+
+    @property
+    def is_short(self) -> bool:
+        """Tell whether no value of the type has more than some 50 bytes as text."""
+        return not self.is_array and self.name in _SHORT
 
     def __str__(self) -> str:
         return self.declared

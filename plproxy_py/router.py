@@ -173,7 +173,7 @@ class Router(RouterBase):
         hash: str | None = None,
         timeout: float | None = None,
     ) -> Iterator[psycopg.Connection[Any]]:
-        """Lend the psycopg connection of a partition: where ``key`` lives, or by number.
+        """Lend a partition's psycopg connection: where ``key`` lives, or by number.
 
         For what a function call can't do: a transaction of several statements, COPY,
         LISTEN. Commits at the end of the ``with`` block, rolls back after an

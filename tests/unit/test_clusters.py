@@ -11,10 +11,10 @@ import pytest
 from psycopg.adapt import AdaptersMap
 
 from plproxy_py import ConfigError, DeclarationError, NoSuchCluster
-from plproxy_py._steps import run
 from plproxy_py._catalog import Catalog
 from plproxy_py._clusters import FILE_TTL, ClusterMap, FileClusters
 from plproxy_py._pools import Pools
+from plproxy_py._steps import run
 
 
 class Clock:

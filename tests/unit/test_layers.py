@@ -26,8 +26,8 @@ FLOORS = [
     "config keys sources sources/* stubs stubs/*",
     "_wire _pipeline _waiting _links _rows _notices _leases _prepared _collect",
     "_steps _conversations _pools _explain _catalog _exchange _routing _clusters"
-    " _home _home_clusters _preparing _scatter _streams _parts _windows _batches"
-    " _connections _calls _direct _router_base",
+    " _home _home_clusters _preparing _scatter _streams _parts _lines _windows"
+    " _batches _connections _calls _direct _router_base",
     "decorators streams proxycall _many _handles",
     "router router_async",
     "cli cli/* demo _embedded _reaper",

@@ -221,3 +221,11 @@ def test_every_keyword_that_is_not_unreserved_is_quoted() -> None:
     # As many as pg_get_keywords() of PostgreSQL 18 lists, catcode R, C and T.
     assert [len(RESERVED), len(COLUMN_NAME), len(TYPE_OR_FUNCTION)] == [78, 63, 23]
     assert all(quote_identifier(word) == f'"{word}"' for word in keywords)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("int4", True), ("timestamptz", True), ("text", False), ("int4[]", False)],
+)
+def test_some_types_are_short(text: str, expected: bool) -> None:
+    assert parse_type(text).is_short == expected
