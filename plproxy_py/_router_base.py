@@ -194,7 +194,7 @@ class RouterBase:
             function.query.sql.decode(),
             tuple(normals[index] for index in function.query.feeds),
             tags.partitions,
-            tags.hashes,
+            tuple(tags.hashes),
             tuple(config.target(partition).redacted for partition in tags.partitions),
         )
 

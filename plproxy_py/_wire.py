@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import generators, pq
 
+from plproxy_py.arrays import Binary
 from plproxy_py.errors import (
     ConnectionLost,
     Error,
@@ -36,12 +37,15 @@ _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 def call_gen(
     pgconn: PGconn, sql: bytes, params: Sequence[Param]
 ) -> PQGen[list[PGresult]]:
-    """Send one statement with text parameters; return all its results.
+    """Send one statement; return all its results.
+
+    Parameters are texts, but for `Binary` ones.
 
     The results end with ReadyForQuery: only then is a transaction over, and a deferred
     constraint adds its error behind the rows.
     """
-    pgconn.send_query_params(sql, params)
+    formats = [isinstance(param, Binary) for param in params]
+    pgconn.send_query_params(sql, params, param_formats=formats)
     results: list[PGresult] = yield from generators.execute(pgconn)
     return results
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from plproxy_py import values
 from plproxy_py._scalars import Codec
+from plproxy_py.arrays import ELEMENTS, Binary, Packer
 from plproxy_py.errors import UnsupportedError
 from plproxy_py.language.body import Body
 from plproxy_py.query import RemoteQuery
@@ -90,6 +91,7 @@ class ProxyFunction:
     label: str = field(init=False)
     _codecs: tuple[Codec | None, ...] = field(init=False, repr=False)
     _zoned: tuple[int, ...] = field(init=False, repr=False)
+    _packers: Mapping[int, Packer] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         types = [argument.type for argument in self.signature.inputs]
@@ -97,6 +99,12 @@ class ProxyFunction:
         object.__setattr__(self, "label", self.signature.label)
         object.__setattr__(self, "_codecs", tuple(map(values.codec, types)))
         object.__setattr__(self, "_zoned", tuple(zoned))
+        packers = {
+            index: ELEMENTS[types[index].name].pack
+            for index in self.split or ()
+            if types[index].name in ELEMENTS
+        }
+        object.__setattr__(self, "_packers", packers)
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """Return the arguments' normal forms in order.
@@ -170,7 +178,9 @@ class ProxyFunction:
         """
         run_on, hashes = from_home or (self.run_on, None)
         if self.split:
-            return tag_split(run_on, normals, self.split, cluster, pick, hashes)
+            return tag_split(
+                run_on, normals, self.split, cluster, pick, hashes, self._packers
+            )
         return tag(run_on, normals, cluster, pick, hashes)
 
     def place(self, normals: list[Any], timezone: str | None) -> None:
@@ -193,8 +203,8 @@ class ProxyFunction:
         return [self._param(index, normals[index]) for index in feeds]
 
     def _param(self, index: int, normal: Any) -> bytes | Opaque | None:
-        if normal is None:
-            return None
+        if normal is None or isinstance(normal, Binary):
+            return normal
         codec = self._codecs[index]
         if codec is not None:
             return codec.text(normal).encode()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from plproxy_py import hashing
+from plproxy_py.arrays import Binary
 from plproxy_py.errors import RoutingError
 from plproxy_py.function import Opaque
 from plproxy_py.tagging import Tags
+from tests.binary import unpacked
 from tests.compiled import CLUSTER, FOUR, define, pick
 
 
@@ -163,9 +166,12 @@ def test_split_arguments() -> None:
     rows = {key: hashing.hashint4(key) & 3 for key in range(6)}
     assert tags.partitions == tuple(dict.fromkeys(rows.values()))
     for partition, own in zip(tags.partitions, tags.arguments, strict=True):
-        assert own == [[k for k in rows if rows[k] == partition], "x", [7]]
-        keys = ",".join(f'"{key}"' for key in own[0])
-        assert function.params(own) == [f"{{{keys}}}".encode(), b"x", b'{"7"}']
+        keys = [struct.pack(">i", key) for key in rows if rows[key] == partition]
+        packed, *others = function.params(own)
+        assert isinstance(packed, Binary)
+        assert unpacked(packed) == (23, keys)
+        assert own[1:] == ["x", [7]]
+        assert others == [b"x", b'{"7"}']
 
 
 def test_split_all_without_arrays_is_no_split() -> None:
