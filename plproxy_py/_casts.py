@@ -14,6 +14,7 @@ from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
+from plproxy_py._hash_many import HashMany
 from plproxy_py.errors import RoutingError
 from plproxy_py.hashing import KnownHash
 from plproxy_py.pgtypes import PgType
@@ -27,11 +28,15 @@ class Computed:
 
     ``value``: normal forms of the arguments → a value, None for NULL. ``doubtful``: it
     calls what not every server has, so that the name may mean somebody's own function.
+    ``argument``: the index of the argument that it is. ``by``: what hashes many of an
+    argument at once, and the index of that, where it is such a hash.
     """
 
     type: str | None
     value: Callable[[Sequence[Any]], Any]
     doubtful: bool = False
+    argument: int | None = None
+    by: tuple[HashMany, int] | None = None
 
 
 def same(value: Any) -> Any:
@@ -124,7 +129,7 @@ def implicit_casts(known: KnownHash, types: Sequence[str | None]) -> list[Cast] 
 
 def argument(index: int, type: PgType) -> Computed:
     """Return the expression that is an argument."""
-    return Computed(type.cast, lambda args: args[index])
+    return Computed(type.cast, lambda args: args[index], argument=index)
 
 
 def applied(

@@ -217,7 +217,8 @@ class Flight:
         for leg, partition in zip(self._legs, self._partitions, strict=True):
             listen(label, partition, leg.link)
             try:
-                leg.is_open = _wire.send_prepared(leg.link.pgconn, name, self._params)
+                _wire.send_prepared(leg.link.pgconn, name, self._params)
+                leg.is_open = leg.link.pgconn.flush() == 0
             except psycopg.Error as error:
                 leg.broken = error
 

@@ -15,12 +15,12 @@ from typing import TypeAlias
 from plproxy_py._lookup3 import (
     MASK32,
     MASK64,
-    hash_bytes,
     hash_bytes_extended,
     hash_uint32_extended,
     int4,
     int8,
 )
+from plproxy_py._native import hash_bytes
 
 _FLOAT4 = Struct("<f")
 _FLOAT8 = Struct("<d")

@@ -14,7 +14,7 @@ MASK64 = 0xFFFFFFFFFFFFFFFF
 
 _SIGN32 = 1 << 31
 _SIGN64 = 1 << 63
-_START = 0x9E3779B9 + 3923095
+START = 0x9E3779B9 + 3923095
 _WORDS = Struct("<3I")
 # x * _TWICE >> (32 - k) is x rotated left by k, with rubbish above bit 31: an operation
 # less than x << k | x >> (32 - k). 100 bytes take 16.2 µs instead of 17.2.
@@ -47,7 +47,7 @@ def hash_uint32(word: int) -> int:
 
     Source: PostgreSQL common/hashfn.c, hash_bytes_uint32.
     """
-    start = _START + 4
+    start = START + 4
     return (_final(start + word, start, start)[1] ^ _SIGN32) - _SIGN32
 
 
@@ -57,6 +57,15 @@ def hash_uint32_extended(word: int, seed: int) -> int:
     Source: PostgreSQL common/hashfn.c, hash_bytes_uint32_extended.
     """
     return hash_bytes_extended(word.to_bytes(4, "little"), seed)
+
+
+def fold(value: int) -> int:
+    """Return the word that stands for an int8, the same as for an int4 that fits.
+
+    Source: PostgreSQL hashfunc.c, hashint8.
+    """
+    high = value >> 32
+    return (value ^ (high if value >= 0 else ~high)) & MASK32
 
 
 def int4(bits: int) -> int:
@@ -74,7 +83,7 @@ def _absorb(data: bytes, length: int) -> tuple[int, int]:
     # differences may grow or turn negative until then.
     mask = MASK32
     twice = _TWICE
-    a = b = c = _START + length
+    a = b = c = START + length
     left = len(data)
     offset = 0
     while left >= 12:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import psycopg
 from psycopg import pq
 
+from plproxy_py import _wire
 from plproxy_py._prepared import Prepared, new_name
 from plproxy_py._waiting import PAUSE, READ, WRITE
-from plproxy_py._wire import is_stale
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
@@ -110,8 +110,7 @@ class Pipeline:
     def _talk_gen(self) -> PQGen[None]:
         pgconn, owner = self._pgconn, self._owner
         while True:
-            self._send()
-            unsent = pgconn.flush()
+            unsent = pgconn.flush() or self._send()
             if not self._awaited:
                 if self.stopping or not self._waiting:
                     return
@@ -127,16 +126,17 @@ class Pipeline:
                         pass
                     self._read()
 
-    def _send(self) -> None:
+    def _send(self) -> int:
+        """Send as many as may be; return 1 if the socket takes no more for now."""
         waiting, awaited = self._waiting, self._awaited
         if self._stale:
             if awaited:
-                return
+                return 0
             # Nothing overtakes them.
             waiting.extendleft(reversed(self._stale))
             self._stale.clear()
         if len(awaited) > MOST_IN_FLIGHT // 2:
-            return
+            return 0
         pgconn, params, may_send = self._pgconn, self._params, self._owner.may_send
         name = self._name
         self._by_name = name is not None
@@ -145,13 +145,18 @@ class Pipeline:
             if not may_send(index):
                 break
             if name is None:
-                pgconn.send_query_params(self._sql, params[index])
+                _wire.send(pgconn, self._sql, params[index])
             else:
                 if not self._is_announced:
                     self._announce(name)
-                pgconn.send_query_prepared(name, params[index])
+                _wire.send_prepared(pgconn, name, params[index])
             awaited.append(waiting.popleft())
             pgconn.pipeline_sync()
+            # To go on would make libpq read between two sends, and if it then finds
+            # the connection broken, it does not know any more what was answered.
+            if pgconn.flush():
+                return 1
+        return 0
 
     def _announce(self, name: bytes) -> None:
         """Prepare the statement, unless it is; the oldest one makes room for it.
@@ -173,14 +178,15 @@ class Pipeline:
 
     def _salvage(self) -> None:
         """Read what came before the connection broke: it may answer some calls."""
-        before = -1
+        pgconn, before = self._pgconn, -1
         with suppress(psycopg.Error):
-            while before != len(self._awaited):
+            while (
+                before != len(self._awaited)
+                and pgconn.pipeline_status != pq.PipelineStatus.OFF
+            ):
                 before = len(self._awaited)
                 self._read()
-                self._pgconn.consume_input()
-        with suppress(psycopg.Error):
-            self._read()
+                pgconn.consume_input()
 
     def _read(self) -> None:
         pgconn, awaited = self._pgconn, self._awaited
@@ -210,7 +216,7 @@ class Pipeline:
         if index == _PREPARE:
             self._note_prepared(results)
         elif index >= 0:
-            if self._by_name and results and is_stale(results):
+            if self._by_name and results and _wire.is_stale(results):
                 # It was not executed, and is sent once more, in full.
                 self._prepared.forget(self._sql)
                 self._name = None

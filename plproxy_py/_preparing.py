@@ -120,7 +120,7 @@ class Preparer:
             function.query.sql.decode(),
             function.fed(normals),
             tags.partitions,
-            tags.hashes,
+            tuple(tags.hashes),
             tuple(config.target(partition).redacted for partition in tags.partitions),
         )
 

@@ -19,6 +19,7 @@ from psycopg import generators, pq
 
 from plproxy_py._prepared import Prepared, new_name
 from plproxy_py._waiting import PAUSE
+from plproxy_py.arrays import Binary
 from plproxy_py.errors import (
     ConnectionLost,
     Error,
@@ -44,20 +45,37 @@ if CHUNKS:
     _PARTS.add(pq.ExecStatus.TUPLES_CHUNK)
 
 
+def send(pgconn: PGconn, sql: bytes, params: Sequence[Param]) -> None:
+    """Hand a statement to libpq. Parameters are texts, but for `Binary` ones."""
+    pgconn.send_query_params(sql, params, param_formats=_formats(params))
+
+
+def send_prepared(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> None:
+    """Hand a prepared statement to libpq, as `send` does."""
+    pgconn.send_query_prepared(name, params, param_formats=_formats(params))
+
+
+def _formats(params: Sequence[Param]) -> list[int] | None:
+    for param in params:
+        if type(param) is Binary:
+            return [int(type(other) is Binary) for other in params]
+    return None
+
+
 def call_gen(
     pgconn: PGconn,
     sql: bytes,
     params: Sequence[Param],
     prepared: Prepared | None = None,
 ) -> PQGen[list[PGresult]]:
-    """Send one statement with text parameters; return all its results.
+    """Send one statement; return all its results.
 
     The results end with ReadyForQuery: only then is a transaction over, and a deferred
     constraint adds its error behind the rows. ``prepared``: the connection's prepared
     statements, among which this one may be, or come to be.
     """
     if prepared is None or not (prepared.name(sql) or prepared.is_due(sql)):
-        pgconn.send_query_params(sql, params)
+        send(pgconn, sql, params)
         results: list[PGresult] = yield from generators.execute(pgconn)
         return results
     for attempt in (1, 2):
@@ -67,7 +85,7 @@ def call_gen(
                 return results
         name = prepared.name(sql)
         assert name is not None
-        pgconn.send_query_prepared(name, params)
+        send_prepared(pgconn, name, params)
         results = yield from generators.execute(pgconn)
         if not is_stale(results):
             break
@@ -76,7 +94,7 @@ def call_gen(
         if is_new or attempt == 2:
             # Gone as soon as it was made: another server answers each time.
             prepared.enabled = False
-            pgconn.send_query_params(sql, params)
+            send(pgconn, sql, params)
             results = yield from generators.execute(pgconn)
             break
     return results
@@ -122,12 +140,6 @@ def is_stale(results: Sequence[PGresult]) -> bool:
     return result.error_field(field.SQLSTATE) == b"26000" or (
         result.error_field(field.SOURCE_FUNCTION) == b"RevalidateCachedQuery"
     )
-
-
-def send_prepared(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> bool:
-    """Send a prepared statement; return whether all of it could be sent at once."""
-    pgconn.send_query_prepared(name, params)
-    return pgconn.flush() == 0
 
 
 def read_results(pgconn: PGconn, results: list[PGresult]) -> bool:
@@ -181,7 +193,7 @@ def stream_gen(
     Pause whenever ``take`` says so. Return the results that hold no such rows, as
     `call_gen` does: only they tell whether it was committed.
     """
-    pgconn.send_query_params(sql, params)
+    send(pgconn, sql, params)
     if chunk > 1 and CHUNKS:
         pgconn.set_chunked_rows_mode(chunk)
     else:

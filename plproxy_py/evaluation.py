@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from plproxy_py import _hash_many
 from plproxy_py._casts import applied, argument
 from plproxy_py.clauses import INTEGERS
 from plproxy_py.errors import SignatureError, UnsupportedError
@@ -54,14 +55,16 @@ class Expressions:
         if computed.type is None:
             return RunHash(computed.value, setof)
         at_home = self._run_home(run_on, setof)
-        return RunHash(computed.value, setof, at_home, computed.doubtful)
+        return RunHash(computed.value, setof, at_home, computed.doubtful, computed.by)
 
     def _argument(self, argument: ArgumentValue, setof: bool) -> RunOn:
         index = argument.index
         type = self.row_types[index]
         if type.cast not in INTEGERS:
             raise SignatureError(_no_hash(type.cast), line=argument.line)
-        return RunHash(lambda normals: normals[index], setof)
+        return RunHash(
+            lambda normals: normals[index], setof, by=(_hash_many.ints, index)
+        )
 
     def _run_home(self, run_on: Expression, setof: bool) -> RunHome:
         prefix = "SELECT * FROM " if _is_call(run_on) else "SELECT "

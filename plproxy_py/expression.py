@@ -28,6 +28,7 @@ from plproxy_py._casts import (
     same,
     strict,
 )
+from plproxy_py._hash_many import MANY
 from plproxy_py.errors import UnsupportedError
 from plproxy_py.hashing import KNOWN
 from plproxy_py.language.body import Expression, Reference
@@ -218,9 +219,12 @@ class _Compiler:
                 self.doubtful |= not schema and (
                     candidate.since > 0 or bare in _SCHEMAS
                 )
-                return Computed(
-                    candidate.returns, strict(candidate.call, casts, arguments)
-                )
+                by = None
+                many, index = MANY.get(candidate.call), arguments[0].argument
+                if many is not None and index is not None and casts == [same]:
+                    by = many, index
+                value = strict(candidate.call, casts, arguments)
+                return Computed(candidate.returns, value, by=by)
         given = ", ".join(type or "?" for type in types)
         raise self._unsupported(f"PostgreSQL has no function {name}({given})")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from plproxy_py import values
 from plproxy_py._scalars import Codec
+from plproxy_py.arrays import ELEMENTS, Binary, Packer
 from plproxy_py.clauses import MOST_ROWS, Clauses, Window
 from plproxy_py.errors import UnsupportedError
 from plproxy_py.gather import Gather
@@ -101,6 +102,7 @@ class ProxyFunction:
     label: str = field(init=False)
     _codecs: tuple[Codec | None, ...] = field(init=False, repr=False)
     _zoned: tuple[int, ...] = field(init=False, repr=False)
+    _packers: Mapping[int, Packer] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         types = [argument.type for argument in self.signature.inputs]
@@ -108,6 +110,12 @@ class ProxyFunction:
         object.__setattr__(self, "label", self.signature.label)
         object.__setattr__(self, "_codecs", tuple(map(values.codec, types)))
         object.__setattr__(self, "_zoned", tuple(zoned))
+        packers = {
+            index: ELEMENTS[types[index].name].pack
+            for index in self.split or ()
+            if types[index].name in ELEMENTS
+        }
+        object.__setattr__(self, "_packers", packers)
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """Return the arguments' normal forms in order.
@@ -181,7 +189,9 @@ class ProxyFunction:
         """
         run_on, hashes = from_home or (self.run_on, None)
         if self.split:
-            return tag_split(run_on, normals, self.split, cluster, pick, hashes)
+            return tag_split(
+                run_on, normals, self.split, cluster, pick, hashes, self._packers
+            )
         return tag(run_on, normals, cluster, pick, hashes)
 
     def place(self, normals: list[Any], timezone: str | None) -> None:
@@ -215,11 +225,15 @@ class ProxyFunction:
 
     def texts(self, normals: Sequence[Any]) -> list[bytes | None]:
         """Return what `params` does, for a function that `is_plain`."""
-        codecs, texts = self._codecs, []
+        codecs = self._codecs
+        texts: list[bytes | None] = []
         for index in self.query.feeds:
             normal, codec = normals[index], codecs[index]
-            assert codec is not None
-            texts.append(None if normal is None else codec.text(normal).encode())
+            if normal is None or type(normal) is Binary:
+                texts.append(normal)
+            else:
+                assert codec is not None
+                texts.append(codec.text(normal).encode())
         return texts
 
     def fed(self, normals: Sequence[Any]) -> tuple[Any, ...]:
@@ -246,8 +260,8 @@ class ProxyFunction:
         return None if size is None else b"%d" % size
 
     def _param(self, index: int, normal: Any) -> bytes | Opaque | None:
-        if normal is None:
-            return None
+        if normal is None or isinstance(normal, Binary):
+            return normal
         codec = self._codecs[index]
         if codec is not None:
             return codec.text(normal).encode()

@@ -22,14 +22,15 @@ from uuid import UUID
 from mmh3 import hash as _murmur3_x86_32
 
 from plproxy_py import _hash_numbers as _numbers
+from plproxy_py import _native
 from plproxy_py._lookup3 import (
     MASK32,
-    hash_bytes,
+    fold,
     hash_bytes_extended,
-    hash_uint32,
     hash_uint32_extended,
     int8,
 )
+from plproxy_py._native import hash_bytes
 
 _NAME_BYTES = 63
 _EPOCH = datetime(2000, 1, 1)
@@ -38,6 +39,9 @@ _EPOCH_DAY = _EPOCH.toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
 
+hashtext = _native.hashtext
+hashint4 = _native.hashint4
+hashint8 = _native.hashint8
 hashfloat4 = _numbers.hashfloat4
 hashfloat4extended = _numbers.hashfloat4extended
 hashfloat8 = _numbers.hashfloat8
@@ -63,11 +67,6 @@ def modular_partition(hash: int, part_count: int) -> int:
     """
     # C truncates towards zero, so the remainder's size does not depend on the sign.
     return abs(hash) % part_count
-
-
-def hashtext(value: str) -> int:
-    """Return an int4 hash. Source: PostgreSQL hashfunc.c, hashtext."""
-    return hash_bytes(value.encode())
 
 
 def hashtextextended(value: str, seed: int) -> int:
@@ -101,7 +100,7 @@ def hashchar(value: str) -> int:
     Raise `ValueError` unless value is empty or one ASCII character: above that, the
     hash depends on whether the server's C compiler has a signed char.
     """
-    return hash_uint32(_char(value))
+    return hashint4(_char(value))
 
 
 def hashcharextended(value: str, seed: int) -> int:
@@ -124,7 +123,7 @@ def hashbyteaextended(value: bytes, seed: int) -> int:
 
 def hashbool(value: bool) -> int:
     """Return an int4 hash. Source: PostgreSQL bool.c, hashbool."""
-    return hash_uint32(int(value))
+    return hashint4(int(value))
 
 
 def hashboolextended(value: bool, seed: int) -> int:
@@ -134,7 +133,7 @@ def hashboolextended(value: bool, seed: int) -> int:
 
 def hashint2(value: int) -> int:
     """Return an int4 hash. Source: PostgreSQL hashfunc.c, hashint2."""
-    return hash_uint32(value & MASK32)
+    return hashint4(value)
 
 
 def hashint2extended(value: int, seed: int) -> int:
@@ -142,32 +141,19 @@ def hashint2extended(value: int, seed: int) -> int:
     return hash_uint32_extended(value & MASK32, seed)
 
 
-def hashint4(value: int) -> int:
-    """Return an int4 hash. Source: PostgreSQL hashfunc.c, hashint4."""
-    return hash_uint32(value & MASK32)
-
-
 def hashint4extended(value: int, seed: int) -> int:
     """Return an int8 hash. Source: PostgreSQL hashfunc.c, hashint4extended."""
     return hash_uint32_extended(value & MASK32, seed)
 
 
-def hashint8(value: int) -> int:
-    """Return an int4 hash, the same as hashint4 where value fits an int4.
-
-    Source: PostgreSQL hashfunc.c, hashint8.
-    """
-    return hash_uint32(_fold(value))
-
-
 def hashint8extended(value: int, seed: int) -> int:
     """Return an int8 hash. Source: PostgreSQL hashfunc.c, hashint8extended."""
-    return hash_uint32_extended(_fold(value), seed)
+    return hash_uint32_extended(fold(value), seed)
 
 
 def hashoid(value: int) -> int:
     """Return an int4 hash. Source: PostgreSQL hashfunc.c, hashoid."""
-    return hash_uint32(value)
+    return hashint4(value)
 
 
 def hashoidextended(value: int, seed: int) -> int:
@@ -298,11 +284,6 @@ def _char(value: str) -> int:
     if len(value) > 1 or not value.isascii():
         raise ValueError('not the one ASCII character that is hashed for "char"')
     return ord(value or "\0")
-
-
-def _fold(value: int) -> int:
-    high = value >> 32
-    return (value ^ (high if value >= 0 else ~high)) & MASK32
 
 
 def _microseconds(value: time) -> int:

@@ -20,6 +20,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from plproxy_py._scalars import SCALARS, Codec, plain_str, refusal, utc
+from plproxy_py.arrays import ELEMENTS
 from plproxy_py.pgtypes import PgType
 
 MOST_DIMENSIONS = 6  # PostgreSQL's MAXDIM
@@ -72,6 +73,7 @@ def _array_normal(
 ) -> Callable[[object], list[Any]]:
     # A list inside is a JSON array, not a second dimension.
     is_json = type.name in ("json", "jsonb")
+    elements = ELEMENTS.get(type.name)
 
     def array(value: object, depth: int = 1) -> list[Any]:
         if not isinstance(value, (list, tuple)):
@@ -83,6 +85,11 @@ def _array_normal(
         return [array(item, depth + 1) for item in value]
 
     def checked(value: object) -> list[Any]:
+        if elements is not None and isinstance(value, (list, tuple)):
+            # A copy, since the caller's list may change before it is sent.
+            items = list(value)
+            if elements.are_normal(items):
+                return items
         items = array(value)
         _shape(items)
         return items

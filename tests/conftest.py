@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fix_cli",
     "tests.fix_plproxy",
     "tests.fix_proxydb",
+    "tests.fix_twins",
 ]

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from plproxy_py import __version__
+from plproxy_py._versions import versions
 from plproxy_py.cli.calls import call, route
 from plproxy_py.cli.common import Commands, Settings
 from plproxy_py.cli.demo import demo
@@ -45,7 +46,7 @@ from plproxy_py.cli.stubs import stubs
     is_flag=True,
     help="Print one JSON document: a list with an object for each row.",
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(__version__, message=f"%(prog)s %(version)s, {versions()}")
 @click.pass_context
 def main(
     ctx: click.Context,

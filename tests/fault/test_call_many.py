@@ -179,7 +179,8 @@ def test_a_backend_that_dies(driver: Driver, make: Any, pg: Pg) -> None:
     assert told["failed"] == 0
     assert 1 <= told["unknown"] <= 256
     assert isinstance(results[2402], ConnectionLost)
-    assert results[2402].sqlstate == "57P01"
+    # The server's own last words, where libpq read them before it saw the end.
+    assert results[2402].sqlstate in ("57P01", "08006")
     assert "partition 2: unknown" in str(results[2402])
     for index, error in results.errors.items():
         assert isinstance(error, ConnectionLost)

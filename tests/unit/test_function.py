@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from plproxy_py import hashing
+from plproxy_py.arrays import Binary
 from plproxy_py.errors import RoutingError
 from plproxy_py.function import Opaque
-from plproxy_py.tagging import Tags
+from plproxy_py.tagging import RunHash, Tags
+from tests.binary import unpacked
 from tests.compiled import CLUSTER, FOUR, define, pick
 
 
@@ -163,9 +166,38 @@ def test_split_arguments() -> None:
     rows = {key: hashing.hashint4(key) & 3 for key in range(6)}
     assert tags.partitions == tuple(dict.fromkeys(rows.values()))
     for partition, own in zip(tags.partitions, tags.arguments, strict=True):
-        assert own == [[k for k in rows if rows[k] == partition], "x", [7]]
-        keys = ",".join(f'"{key}"' for key in own[0])
-        assert function.params(own) == [f"{{{keys}}}".encode(), b"x", b'{"7"}']
+        keys = [struct.pack(">i", key) for key in rows if rows[key] == partition]
+        packed, *others = function.params(own)
+        assert isinstance(packed, Binary)
+        assert unpacked(packed) == (23, keys)
+        assert own[1:] == ["x", [7]]
+        assert others == [b"x", b'{"7"}']
+
+
+@pytest.mark.parametrize(
+    ("type", "hash", "at_once"),
+    [
+        ("text", "hashtext(keys)", True),
+        ("int", "keys", True),
+        # A bpchar loses its blanks before it is hashed as text.
+        ("bpchar", "hashtext(keys)", False),
+        ("text", "hashtext(keys::text)", False),
+        ("text", "hashtext(note)", False),
+        ("int", "hashint4(keys) + 1", False),
+    ],
+)
+def test_split_by_a_plain_hash_takes_all_rows_at_once(
+    type: str, hash: str, at_once: bool
+) -> None:
+    body = f"{CLUSTER}SPLIT keys; RUN ON {hash};"
+    function = define(f"f(keys {type}[], note text) returns setof int", body)
+    normals = function.arguments([["7 ", "12 "], "x"], {})
+    tags = function.tag(normals, FOUR, pick)
+    assert tags.arguments is not None
+    assert all(isinstance(own[0], Binary) is at_once for own in tags.arguments)
+    assert isinstance(function.run_on, RunHash)
+    rows = [(key, "x") for key in normals[0]]
+    assert tuple(tags.hashes) == tuple(map(function.run_on.hash, rows))
 
 
 def test_split_all_without_arrays_is_no_split() -> None:

@@ -19,12 +19,13 @@ PURE_FLOORS = Path(__file__).with_name("pure_floors.txt")
 # A file of no floor fails: say here where it stands.
 FLOORS = [
     "_version errors",
-    "_lookup3 _hash_numbers hashing pgtypes signature language language/*"
-    " _scalars values _casts _defaults query expression tagging result fits hints"
-    " made_rows hint_types answers clauses gather options function evaluation compiler"
-    " comparison ordering aggregates combine",
+    "_lookup3 _lanes _pure _speedups _native _hash_numbers hashing _hash_many arrays"
+    " pgtypes signature language language/* _scalars values _casts _defaults query"
+    " expression tagging result fits hints made_rows hint_types answers clauses gather"
+    " options function evaluation compiler comparison ordering aggregates combine",
     "config keys sources sources/* stubs stubs/*",
-    "_wire _pipeline _waiting _links _rows _notices _leases _prepared _collect",
+    "_wire _pipeline _waiting _links _rows _notices _leases _prepared _collect"
+    " _versions",
     "_steps _conversations _pools _explain _catalog _exchange _routing _clusters"
     " _home _home_clusters _preparing _scatter _streams _parts _lines _windows"
     " _batches _connections _calls _direct _router_base",
@@ -34,6 +35,7 @@ FLOORS = [
     "__init__",
 ]
 PURE, WIRE, APART = 2, 3, 7
+KINDS = (".py", ".pyi")
 
 # What a floor may import besides the standard library. psycopg.x stands for the
 # module and for the name.
@@ -111,13 +113,14 @@ def _place(path: list[str]) -> str:
     """Return the file in which a dotted path ends; the rest are names in it."""
     while path:
         here = PACKAGE.joinpath(*path)
-        if here.is_dir() or here.with_suffix(".py").exists():
+        if here.is_dir() or any(here.with_suffix(kind).exists() for kind in KINDS):
             return "/".join(path)
         path = path[:-1]
     return "__init__"
 
 
-FILES = [File(path) for path in sorted(PACKAGE.rglob("*.py"))]
+# A stub stands for what is compiled.
+FILES = [File(path) for path in sorted(PACKAGE.rglob("*.py*")) if path.suffix in KINDS]
 BY_PLACE = {file.place: file for file in FILES}
 
 
@@ -181,6 +184,6 @@ def test_libpq_is_known_on_one_floor() -> None:
 
 def test_coverage_is_asked_of_the_pure_floors() -> None:
     """The list that CI gives to coverage names their files, and no others."""
-    pure = [file for file in FILES if file.floor <= PURE]
+    pure = [f for f in FILES if f.floor <= PURE and f.path.suffix == ".py"]
     names = [f"plproxy_py/{file.path.relative_to(PACKAGE).as_posix()}" for file in pure]
     assert PURE_FLOORS.read_text().split() == names
