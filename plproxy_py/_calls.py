@@ -215,8 +215,12 @@ class Calls:
         """Ask each partition for nothing; return the seconds, or the error."""
         started = time.monotonic()
         deadline = started + (timeout or INFINITE)
-        yield from self.preparer.refresh(deadline)
-        wired = yield from self.preparer.cluster(cluster, deadline)
+        try:
+            yield from self.preparer.refresh(deadline)
+            wired = yield from self.preparer.cluster(cluster, deadline)
+        except Error as error:
+            error.cluster = cluster
+            raise placed(error, "ping") from None
         partitions = tag(RunAll(), (), wired.config, self.preparer.routing.pick)
         reached = partitions.partitions
         statement = Statement("ping", b"SELECT", [()] * len(reached), deadline)

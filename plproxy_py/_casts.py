@@ -156,6 +156,14 @@ def strict(
 ) -> Callable[[Sequence[Any]], Any]:
     """Return a closure that gives None where any argument is None."""
     values = [argument.value for argument in arguments]
+    index = arguments[0].argument if list(casts) == [same] else None
+    if index is not None and arguments[0].type not in _PYTHON:
+        # The commonest hash, of an argument as it is.
+        def plain(args: Sequence[Any]) -> Any:
+            value = args[index]
+            return None if value is None else function(value)
+
+        return plain
     if len(values) == 1:
         (only,), (cast,) = values, casts
 

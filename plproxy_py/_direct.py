@@ -2,39 +2,30 @@
 
 The commonest calls need nothing that has to be waited for but their answers: the
 cluster is known, the partitions are computed here, the statement is prepared on an idle
-link to each. Such a call is sent at once, a `Flight`; any other takes the way of
-`_calls`. A flight that does not simply end well (an error, a deadline, an
-interruption, a statement that the server forgot) goes over to that way too, with its
-links and what was read: there is one place where outcomes are told and connections
-recovered.
+link to each. Such a call is sent at once; any other takes the way of `_calls`, and so
+does one that does not simply end well (see `_flights`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import select
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from plproxy_py import _rows, _wire
 from plproxy_py._calls import Calls
-from plproxy_py._collect import answer_of
+from plproxy_py._flights import Flight, Leg, Way
 from plproxy_py._links import Link
-from plproxy_py._pools import Loan, Pool, Wired
-from plproxy_py._preparing import Callee, Prepared
-from plproxy_py._routing import Routed
-from plproxy_py._steps import Steps
-from plproxy_py._waiting import INFINITE, TICK
+from plproxy_py._pools import Wired
+from plproxy_py._preparing import Callee
+from plproxy_py._steps import run, run_async
+from plproxy_py._waiting import INFINITE
 from plproxy_py.errors import Error, ResultError, placed
 from plproxy_py.function import HomeDefault, ProxyFunction
 from plproxy_py.language.body import RunAll
-from plproxy_py.options import Options
-from plproxy_py.result import Answer
-from plproxy_py.tagging import RunHash, RunHome, RunOn, Tags, hashes_of, tag
+from plproxy_py.tagging import RunHash, RunHome, RunOn, hashes_of, tag
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -43,15 +34,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A function that can take the short way, and how."""
-
-    function: ProxyFunction
-    answer: Answer
-    options: Options
-    cluster: str
-    run_on: RunOn
+_Ready = tuple[Way, Wired, int, Link, list[Any], list[bytes | None], float]
 
 
 class Direct:
@@ -62,9 +45,111 @@ class Direct:
         self._callee = callee
         self._preparer = calls.preparer
         self._pools = calls.exchange.pools
+        self._on_notice = calls.exchange.on_notice
         self._function: ProxyFunction | None = None
-        self._way: _Way | None = None
+        self._way: Way | None = None
         self._all: tuple[Wired, tuple[int, ...]] | None = None
+
+    def call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Make the call on this thread, the short way if it can be."""
+        ready = self._ready(args, kwargs)
+        if ready is None:
+            return self._fly(args, kwargs)
+        way, wired, partition, link, normals, params, now = ready
+        function, deadline = way.function, INFINITE
+        timeout = way.options.timeout or wired.config.query_timeout
+        if timeout is not None:
+            deadline = now + timeout
+        sql = function.query.sql
+        results: list[PGresult] = []
+        name = link.prepared.name(sql)
+        assert name is not None
+        link.listener = (self._on_notice, function.label, partition)
+        interruption: BaseException | None = None
+        broken: psycopg.Error | None = None
+        try:
+            if _wire.converse(link.pgconn, link.poll, name, params, deadline, results):
+                result = results[0]
+                if result.ntuples != 1:
+                    way.answer.check_count(result.ntuples)
+                rows = _rows.load_cached(link, result, way.answer, sql)
+                answer = way.answer.collect((rows,))
+                self._pools.put_one(wired.pools[partition], link)
+                return answer
+        except ResultError:
+            pass  # told with its outcomes by the other way
+        except psycopg.Error as error:
+            broken = error
+        except BaseException as error:
+            interruption = error
+        leg = Leg(link)
+        leg.results, leg.broken = results, broken
+        pools = [wired.pools[partition]]
+        flight = Flight(self._calls, way, wired, (partition,), pools, normals, params)
+        flight.deadline = deadline
+        flight.sent([leg], now)
+        return run(flight.go_on(), interruption)
+
+    def _fly(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        flight = self.begin(args, kwargs)
+        if flight is None:
+            return run(self._calls.call(self._callee, args, kwargs))
+        try:
+            if flight.block():
+                return flight.land()
+        except BaseException as error:
+            return run(flight.go_on(), flight.broken_off(error))
+        return run(flight.go_on())
+
+    async def call_async(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Make the call on this event loop, the short way if it can be."""
+        flight = self.begin(args, kwargs)
+        if flight is None:
+            return await run_async(self._calls.call(self._callee, args, kwargs))
+        try:
+            if await flight.suspend():
+                return flight.land()
+        except BaseException as error:
+            return await run_async(flight.go_on(), flight.broken_off(error))
+        return await run_async(flight.go_on())
+
+    def _ready(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Ready | None:
+        """Return all that a call of one partition needs, None if something lacks."""
+        function = self._callee.find()
+        if function is not self._function:
+            self._way = self._found(function)
+            self._function = function
+        way, preparer = self._way, self._preparer
+        if way is None or way.hash is None or preparer.clusters is None:
+            return None
+        wired = preparer.current(way.cluster)
+        if wired is None or (
+            preparer.routing.home is not None
+            and preparer.routing.asked_at_home(way.run_on)
+        ):
+            return None
+        normals = function.normals(function.bind(args, kwargs))
+        hash = way.hash(normals)
+        # Whatever is no plain hash is looked at, and refused, by the other way.
+        if type(hash) is not int or not -(2**63) <= hash < 2**63:
+            return None
+        if function.strict and None in normals:
+            return None
+        config = wired.config
+        partition = config.partition_of(hash)
+        params = function.texts(normals)
+        for param in params:
+            if param is not None and len(param) > MOST_BYTES:
+                return None
+        now = time.monotonic()
+        pool = wired.pools[partition]
+        link = self._pools.take_one(pool, now, config.connection_lifetime)
+        if link is None:
+            return None
+        if link.prepared.name(function.query.sql) is None:
+            self._pools.put_one(pool, link)
+            return None
+        return way, wired, partition, link, normals, params, now
 
     def begin(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Flight | None:
         """Send the call if it can take the short way; raise what forbids it."""
@@ -118,7 +203,7 @@ class Direct:
         pick = self._preparer.routing.pick
         return tag(run_on, normals, wired.config, pick).partitions
 
-    def _found(self, function: ProxyFunction) -> _Way | None:
+    def _found(self, function: ProxyFunction) -> Way | None:
         options, answer = self._callee.options(function), function.answer
         if (
             answer is None
@@ -134,7 +219,13 @@ class Direct:
             or any(isinstance(d, HomeDefault) for d in function.defaults.values())
         ):
             return None
-        return _Way(function, answer, options, function.cluster, function.run_on)
+        run_on = function.run_on
+        hash = (
+            run_on.hash
+            if isinstance(run_on, RunHash) and function.gather is None
+            else None
+        )
+        return Way(function, answer, options, function.cluster, run_on, hash)
 
 
 def _name(links: Sequence[Link], sql: bytes) -> bytes | None:
@@ -145,211 +236,3 @@ def _name(links: Sequence[Link], sql: bytes) -> bytes | None:
         if name is None:
             return None
     return name
-
-
-class _Leg:
-    """The part of a call that one partition has."""
-
-    __slots__ = ("broken", "is_open", "is_over", "link", "results")
-
-    def __init__(self, link: Link) -> None:
-        self.link = link
-        self.results: list[PGresult] = []
-        self.is_open = self.is_over = False
-        self.broken: psycopg.Error | None = None
-
-    def read(self) -> None:
-        try:
-            self.is_over = _wire.read_results(self.link.pgconn, self.results)
-        except psycopg.Error as error:
-            self.broken = error
-            self.is_open = False
-        else:
-            self.is_open = not self.is_over
-
-    @property
-    def is_good(self) -> bool:
-        return self.is_over and _wire.is_good(self.results, self.link.pgconn)
-
-
-class Flight:
-    """A call that was sent. ``deadline``: monotonic seconds."""
-
-    __slots__ = (
-        "_began",
-        "_calls",
-        "_legs",
-        "_normals",
-        "_params",
-        "_partitions",
-        "_pools",
-        "_way",
-        "_wired",
-        "deadline",
-    )
-
-    def __init__(
-        self,
-        calls: Calls,
-        way: _Way,
-        wired: Wired,
-        partitions: tuple[int, ...],
-        pools: list[Pool],
-        normals: list[Any],
-        params: list[bytes | None],
-    ) -> None:
-        self._calls = calls
-        self._way = way
-        self._wired = wired
-        self._partitions = partitions
-        self._pools = pools
-        self._normals = normals
-        self._params = params
-        self._legs: list[_Leg] = []
-        self._began = 0.0
-        self.deadline = INFINITE
-
-    def send(self, links: Sequence[Link], name: bytes, now: float) -> None:
-        """Send to all partitions. What can't be sent at once, `go_on` sends."""
-        self._began = now
-        self._legs = [_Leg(link) for link in links]
-        listen, label = self._calls.exchange.listen, self._way.function.label
-        for leg, partition in zip(self._legs, self._partitions, strict=True):
-            listen(label, partition, leg.link)
-            try:
-                _wire.send_prepared(leg.link.pgconn, name, self._params)
-                leg.is_open = leg.link.pgconn.flush() == 0
-            except psycopg.Error as error:
-                leg.broken = error
-
-    def block(self) -> bool:
-        """Wait on this thread. Return whether the call ended well."""
-        if len(self._legs) == 1:
-            leg = self._legs[0]
-            while leg.is_open:
-                left = min(self.deadline - time.monotonic(), TICK)
-                if left <= 0:
-                    return False
-                if leg.link.poll(left * 1000):
-                    leg.read()
-            return leg.is_good
-        return self._block_all()
-
-    def _block_all(self) -> bool:
-        waiting = {leg.link.fileno: leg for leg in self._legs if leg.is_open}
-        if len(waiting) < len(self._legs) or not hasattr(select, "poll"):
-            return False
-        poll = select.poll()
-        for fileno in waiting:
-            poll.register(fileno, select.POLLIN)
-        while waiting:
-            # A signal that arrives just before an endless poll would be seen late.
-            left = min(self.deadline - time.monotonic(), TICK)
-            if left <= 0:
-                return False
-            for fileno, _ in poll.poll(left * 1000):
-                leg = waiting[fileno]
-                leg.read()
-                if not leg.is_open:
-                    if not leg.is_good:
-                        return False
-                    poll.unregister(fileno)
-                    del waiting[fileno]
-        return True
-
-    async def suspend(self) -> bool:
-        """Wait on this event loop. Return whether the call ended well."""
-        waiting = {leg.link.fileno: leg for leg in self._legs if leg.is_open}
-        if len(waiting) < len(self._legs):
-            return False
-        loop = asyncio.get_running_loop()
-        over: asyncio.Future[bool] = loop.create_future()
-
-        def readable(fileno: int) -> None:
-            if over.done():
-                return
-            leg = waiting[fileno]
-            leg.read()
-            if not leg.is_open:
-                loop.remove_reader(fileno)
-                del waiting[fileno]
-                if not leg.is_good:
-                    over.set_result(False)
-                elif not waiting:
-                    over.set_result(True)
-
-        def late() -> None:
-            if not over.done():
-                over.set_result(False)
-
-        timer = None
-        if self.deadline != INFINITE:
-            timer = loop.call_later(self.deadline - time.monotonic(), late)
-        try:
-            for fileno in waiting:
-                loop.add_reader(fileno, readable, fileno)
-            return await over
-        finally:
-            if timer is not None:
-                timer.cancel()
-            for fileno in waiting:
-                loop.remove_reader(fileno)
-
-    def land(self) -> Any:
-        """Return the answer of a call that ended well; the links are given back."""
-        function, answer = self._way.function, self._way.answer
-        legs = self._legs
-        if function.gather is None:
-            sql, count = function.query.sql, 0
-            for leg in legs:
-                _rows.check_rows(leg.results[0])
-                count += leg.results[0].ntuples
-            answer.check_count(count)
-            made = answer.collect(
-                [
-                    _rows.load_cached(leg.link, leg.results[0], answer, sql)
-                    for leg in legs
-                ]
-            )
-        else:
-            answered = [
-                (partition, leg.link, leg.results[0])
-                for partition, leg in zip(self._partitions, legs, strict=True)
-            ]
-            made = answer_of(function, answer, self._normals, answered, {})
-        self._calls.exchange.pools.put(self._pools, [leg.link for leg in legs])
-        return made
-
-    @staticmethod
-    def broken_off(error: BaseException) -> BaseException | None:
-        """Return what interrupts the rest; None for an answer that does not fit."""
-        return None if isinstance(error, ResultError) else error
-
-    def go_on(self) -> Steps[Any]:
-        """Take the other way from here, to an answer or an error."""
-        way, params = self._way, self._params
-        routed = Routed(
-            self._wired,
-            Tags(self._partitions),
-            [params] * len(self._partitions),
-            self.deadline,
-        )
-        links = [leg.link for leg in self._legs]
-        return self._calls.adopt(
-            Prepared(way.function, way.answer, way.options, self._normals, routed),
-            routed,
-            Loan.of(self._calls.exchange.pools, self._pools, links),
-            self._began,
-            [
-                _wire.resume_gen(
-                    leg.link.pgconn,
-                    way.function.query.sql,
-                    params,
-                    leg.link.prepared,
-                    leg.results,
-                    leg.is_over,
-                    leg.broken,
-                )
-                for leg in self._legs
-            ],
-        )

@@ -58,7 +58,7 @@ class Exchange:
 
     def __init__(self, pools: Pools, on_notice: Callable[[Notice], None]) -> None:
         self.pools = pools
-        self._on_notice = on_notice
+        self.on_notice = on_notice
         self._widths: dict[bytes, int] = {}  # bytes of a row, by statement
 
     def rows(
@@ -170,7 +170,7 @@ class Exchange:
 
     def listen(self, function: str, partition: int, link: Link) -> None:
         """Hand the link's notices to the callback, in the call's name."""
-        link.listener = (self._on_notice, function, partition)
+        link.listener = (self.on_notice, function, partition)
 
 
 def results_of(talk: Conversations) -> list[PGresult]:

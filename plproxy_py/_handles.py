@@ -144,15 +144,7 @@ def bind_call(
     direct = Direct(calls, callee)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        flight = direct.begin(args, kwargs)
-        if flight is None:
-            return run(calls.call(callee, args, kwargs))
-        try:
-            if flight.block():
-                return flight.land()
-        except BaseException as error:
-            return run(flight.go_on(), flight.broken_off(error))
-        return run(flight.go_on())
+        return direct.call(args, kwargs)
 
     def stream(*args: Any, **kwargs: Any) -> Stream[Any]:
         return Stream(run(calls.stream(callee, args, kwargs)), calls)
@@ -170,15 +162,7 @@ def bind_async_call(
     direct = Direct(calls, callee)
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        flight = direct.begin(args, kwargs)
-        if flight is None:
-            return await run_async(calls.call(callee, args, kwargs))
-        try:
-            if await flight.suspend():
-                return flight.land()
-        except BaseException as error:
-            return await run_async(flight.go_on(), flight.broken_off(error))
-        return await run_async(flight.go_on())
+        return await direct.call_async(args, kwargs)
 
     def stream(*args: Any, **kwargs: Any) -> AsyncStream[Any]:
         return AsyncStream(calls.stream(callee, args, kwargs), calls)

@@ -82,6 +82,21 @@ def put(pools: Sequence[Slots[C]], connections: Sequence[C]) -> None:
         pool.idle.append(connection)
 
 
+def take_one(pool: Slots[C]) -> C:
+    """Take a slot with its idle connection. Only where there is one, and nobody waits.
+
+    That a connection is idle tells that a slot is free.
+    """
+    pool.in_use += 1
+    return pool.idle.pop()
+
+
+def put_one(pool: Slots[C], connection: C) -> None:
+    """Give back what `take_one` gave. Only where nobody waits for it."""
+    pool.in_use -= 1
+    pool.idle.append(connection)
+
+
 def granted(pools: Sequence[Slots[C]], connections: Sequence[C]) -> Lease[C]:
     """Return the lease of slots that `take` gave."""
     lease = Lease(pools)

@@ -65,6 +65,18 @@ class Session:
         object.__setattr__(self, "secrets", self.target.secrets)
 
 
+class Adapters(AdaptersMap):
+    """psycopg's adapters of a router. ``version`` counts the loaders registered."""
+
+    def __init__(self, template: AdaptersMap) -> None:
+        super().__init__(template)
+        self.version = 0
+
+    def register_loader(self, oid: int | str, loader: type[Any]) -> None:
+        super().register_loader(oid, loader)
+        self.version += 1
+
+
 class Link:
     """A connection to one target, and psycopg's adaptation context for its rows.
 
@@ -89,7 +101,7 @@ class Link:
     def __init__(
         self,
         connection: psycopg.AsyncConnection[Any],
-        adapters: AdaptersMap,
+        adapters: Adapters,
         prepares: bool,
     ) -> None:
         self.connection = connection
@@ -136,6 +148,7 @@ class Link:
         # psycopg has no other way to give a connection its adapters.
         connection._adapters = AdaptersMap(adapters)
         self._handed_out = connection
+        self.listener = None  # what cleaning up has to say is of no call
         return connection
 
     def take_back(self) -> bool:
@@ -177,7 +190,7 @@ class Connector:
     It starts with the first of them and ends with `close`.
     """
 
-    def __init__(self, adapters: AdaptersMap) -> None:
+    def __init__(self, adapters: Adapters) -> None:
         self._adapters = adapters
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
-from psycopg.adapt import AdaptersMap
 
 from plproxy_py import sources
 from plproxy_py._calls import Calls
@@ -24,6 +23,7 @@ from plproxy_py._connections import Borrowed, borrow
 from plproxy_py._exchange import Exchange
 from plproxy_py._home import Home
 from plproxy_py._home_clusters import HomeClusters
+from plproxy_py._links import Adapters
 from plproxy_py._notices import Notice, log_notice
 from plproxy_py._pools import Pools
 from plproxy_py._preparing import Callee, Preparer
@@ -50,7 +50,7 @@ class RouterBase:
     ) -> None:
         if pool_size < 1 or max_waiting < 0:
             raise ConfigError("pool_size is at least 1 and max_waiting at least 0")
-        self.adapters = AdaptersMap(psycopg.adapters)
+        self.adapters = Adapters(psycopg.adapters)
         self._catalog = Catalog(hashes or {})
         self._pools = Pools(self.adapters, pool_size, max_waiting, application_name)
         self._exchange = Exchange(self._pools, on_notice or log_notice)

@@ -102,8 +102,9 @@ def load_cached(link: Link, result: PGresult, answer: Answer, sql: bytes) -> lis
     if result.ntuples == 0:
         return []
     known = link.loaders.get(sql)
-    if known is None or known[0] is not answer:
-        known = answer, _loader(link, result, answer, answer.make_row)
+    version = link.adapters.version
+    if known is None or known[0] is not answer or known[2] != version:
+        known = answer, _loader(link, result, answer, answer.make_row), version
         link.loaders[sql] = known
     return known[1](result)
 
@@ -119,28 +120,28 @@ def _loader(link: Link, result: PGresult, answer: Answer, make_row: MakeRow) -> 
     oids, readers = _readers(result, answer.types, positions, link.adapters)
     transformer.set_loader_types(oids, TEXT)
 
-    def values(result: PGresult, make_row: MakeRow) -> list[Any]:
-        transformer.set_pgresult(result, set_loaders=False)
+    set_result, load = transformer.set_pgresult, transformer.load_rows
+    is_in_place = positions is None and not readers
+    loaded = make_row if is_in_place else tuple
+
+    def rows_of(result: PGresult) -> list[Any]:
+        set_result(result, set_loaders=False)
         try:
-            return transformer.load_rows(0, result.ntuples, make_row)
+            rows: list[Any] = load(0, result.ntuples, loaded)
         except (psycopg.Error, ValueError, ArithmeticError) as error:
             raise ResultError(
                 f"a value that Python can't hold: {error}; an adapter registered in "
                 "router.adapters can"
             ) from None
-
-    def in_place(result: PGresult) -> list[Any]:
-        return values(result, make_row)
-
-    def rearranged(result: PGresult) -> list[Any]:
-        rows: list[Sequence[Any]] = values(result, tuple)
+        if is_in_place:
+            return rows
         if readers:
             rows = [_read(row, readers) for row in rows]
         if positions is None:
             return [make_row(row) for row in rows]
         return [make_row([row[position] for position in positions]) for row in rows]
 
-    return in_place if positions is None and not readers else rearranged
+    return rows_of
 
 
 def load_keyed(

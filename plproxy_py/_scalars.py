@@ -13,11 +13,15 @@ import operator
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
+
+
+def _unset(normal: Any) -> bytes:
+    raise NotImplementedError
 
 
 class OutOfRange(ValueError):
@@ -26,10 +30,19 @@ class OutOfRange(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """``normal``: a value, never None, to its normal form; ``text``: that to text."""
+    """``normal``: a value, never None, to its normal form; ``text``: that to text.
+
+    ``encode``: the text as it is sent, where there is a shorter way to it.
+    """
 
     normal: Callable[[Any], Any]
     text: Callable[[Any], str]
+    encode: Callable[[Any], bytes] = field(default=_unset)
+
+    def __post_init__(self) -> None:
+        if self.encode is _unset:
+            text = self.text
+            object.__setattr__(self, "encode", lambda normal: text(normal).encode())
 
 
 def refusal(expected: str, value: object) -> TypeError:
@@ -57,6 +70,8 @@ def _encoded(text: str) -> bytes:
 
 
 def _text(value: object) -> str:
+    if type(value) is str and value.isascii() and "\0" not in value:
+        return value
     if isinstance(value, str):
         return plain_str(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -321,14 +336,14 @@ def _same(value: str) -> str:
 
 
 SCALARS = {
-    "text": Codec(_text, _same),
-    "varchar": Codec(_text, _same),
-    "bpchar": Codec(_text, _same),
-    "name": Codec(_name, _same),
+    "text": Codec(_text, _same, str.encode),
+    "varchar": Codec(_text, _same, str.encode),
+    "bpchar": Codec(_text, _same, str.encode),
+    "name": Codec(_name, _same, str.encode),
     '"char"': Codec(_char, _same),
-    "int2": Codec(_integer(-(2**15), 2**15 - 1, "int2"), str),
-    "int4": Codec(_integer(-(2**31), 2**31 - 1, "int4"), str),
-    "int8": Codec(_integer(-(2**63), 2**63 - 1, "int8"), str),
+    "int2": Codec(_integer(-(2**15), 2**15 - 1, "int2"), str, b"%d".__mod__),
+    "int4": Codec(_integer(-(2**31), 2**31 - 1, "int4"), str, b"%d".__mod__),
+    "int8": Codec(_integer(-(2**63), 2**63 - 1, "int8"), str, b"%d".__mod__),
     "oid": Codec(_integer(0, 2**32 - 1, "oid"), str),
     "float4": Codec(_float4, _float_text),
     "float8": Codec(_float8, _float_text),

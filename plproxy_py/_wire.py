@@ -11,6 +11,7 @@ was committed is decided here, once, for every kind of conversation.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import psycopg
 from psycopg import generators, pq
 
 from plproxy_py._prepared import Prepared, new_name
-from plproxy_py._waiting import PAUSE
+from plproxy_py._waiting import INFINITE, PAUSE, TICK
 from plproxy_py.arrays import Binary
 from plproxy_py.errors import (
     ConnectionLost,
@@ -142,6 +143,44 @@ def is_stale(results: Sequence[PGresult]) -> bool:
     )
 
 
+def converse(
+    pgconn: PGconn,
+    poll: Callable[[float], object],
+    name: bytes,
+    params: Sequence[Param],
+    deadline: float,
+    results: list[PGresult],
+) -> bool:
+    """Send a prepared statement and wait for its end on this thread.
+
+    ``results`` takes what came. Return whether that is one result with rows, and
+    committed. Otherwise, and after an exception, `resume_gen` goes on from here.
+    """
+    pgconn.send_query_prepared(name, params)
+    if pgconn.flush():
+        return False
+    while True:
+        # A signal that arrives just before an endless poll would be seen late.
+        wait = TICK
+        if deadline != INFINITE:
+            wait = min(wait, deadline - time.monotonic())
+            if wait <= 0:
+                return False
+        if poll(wait * 1000):
+            pgconn.consume_input()
+            if not pgconn.is_busy():
+                break
+    if (result := pgconn.get_result()) is None:
+        return False
+    results.append(result)
+    if result.status != _ROWS or pgconn.is_busy():
+        return False
+    if (further := pgconn.get_result()) is not None:
+        results.append(further)
+        return False
+    return bool(pgconn.transaction_status == _IDLE)
+
+
 def read_results(pgconn: PGconn, results: list[PGresult]) -> bool:
     """Read what has come, once the socket is readable; return whether it was all."""
     pgconn.consume_input()
@@ -161,7 +200,6 @@ def resume_gen(
     params: Sequence[Param],
     prepared: Prepared,
     results: list[PGresult],
-    is_over: bool,
     broken: psycopg.Error | None,
 ) -> PQGen[list[PGresult]]:
     """Go on with a prepared statement that was sent; ``results`` came already.
@@ -172,9 +210,9 @@ def resume_gen(
         if any(result.status == pq.ExecStatus.FATAL_ERROR for result in results):
             return results
         raise broken
-    if not is_over:
-        yield from generators.send(pgconn)
-        results += yield from generators.fetch_many(pgconn)
+    yield from generators.send(pgconn)
+    # Where all was read already, nothing comes.
+    results += yield from generators.fetch_many(pgconn)
     if results and is_stale(results):
         prepared.forget(sql)
         return (yield from call_gen(pgconn, sql, params, prepared))

@@ -220,8 +220,11 @@ class ProxyFunction:
 
     @property
     def is_plain(self) -> bool:
-        """Whether `texts` gives the parameters: types of our own, none to be placed."""
-        return None not in self._codecs and not self._zoned
+        """Whether `texts` gives the parameters: types of our own, none to be placed.
+
+        Nor one that is no argument.
+        """
+        return not (None in self._codecs or self._zoned or WINDOW in self.query.feeds)
 
     def texts(self, normals: Sequence[Any]) -> list[bytes | None]:
         """Return what `params` does, for a function that `is_plain`."""
@@ -233,7 +236,7 @@ class ProxyFunction:
                 texts.append(normal)
             else:
                 assert codec is not None
-                texts.append(codec.text(normal).encode())
+                texts.append(codec.encode(normal))
         return texts
 
     def fed(self, normals: Sequence[Any]) -> tuple[Any, ...]:
@@ -264,7 +267,7 @@ class ProxyFunction:
             return normal
         codec = self._codecs[index]
         if codec is not None:
-            return codec.text(normal).encode()
+            return codec.encode(normal)
         if isinstance(normal, str):
             return normal.encode()
         return Opaque(normal)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from psycopg.adapt import Loader
 
 from plproxy_py import Error
 from plproxy_py._prepared import MOST_PREPARED
@@ -129,3 +130,15 @@ def test_a_loaned_connection_comes_back_without_them(one: Driver) -> None:
             connection.execute("SELECT 1")
     assert [function(1), function(1)] == [2, 2]
     assert len(prepared(one)) == 1
+
+
+class _Loud(Loader):
+    def load(self, data: Any) -> str:
+        return bytes(data).decode() + "!"
+
+
+def test_an_adapter_counts_as_soon_as_it_is_there(one: Driver) -> None:
+    function = prep(one)
+    assert [function(1) for _ in range(3)] == [2, 2, 2]
+    one.router.adapters.register_loader("int4", _Loud)
+    assert function(1) == "2!"

@@ -28,7 +28,7 @@ FLOORS = [
     " _versions",
     "_steps _conversations _pools _explain _catalog _exchange _routing _clusters"
     " _home _home_clusters _preparing _scatter _streams _parts _lines _windows"
-    " _batches _connections _calls _direct _router_base",
+    " _batches _connections _calls _flights _direct _router_base",
     "decorators streams proxycall _many _handles",
     "router router_async",
     "cli cli/* demo _embedded _reaper",

@@ -1,0 +1,262 @@
+"""A call that was sent at once, on idle connections: waiting for it, and its end.
+
+A flight that does not simply end well (an error, a deadline, an interruption, a
+statement that the server forgot) goes over to the way of all other calls, with its
+links and what was read: there is one place where outcomes are told and connections
+recovered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from plproxy_py import _rows, _wire
+from plproxy_py._calls import Calls
+from plproxy_py._collect import answer_of
+from plproxy_py._links import Link
+from plproxy_py._pools import Loan, Pool, Wired
+from plproxy_py._preparing import Prepared
+from plproxy_py._routing import Routed
+from plproxy_py._steps import Steps
+from plproxy_py._waiting import INFINITE, TICK
+from plproxy_py.errors import ResultError
+from plproxy_py.function import ProxyFunction
+from plproxy_py.options import Options
+from plproxy_py.result import Answer
+from plproxy_py.tagging import RunOn, Tags
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A function that can take the short way, and how.
+
+    ``hash``: leads to one partition, where the answer is that partition's.
+    """
+
+    function: ProxyFunction
+    answer: Answer
+    options: Options
+    cluster: str
+    run_on: RunOn
+    hash: Callable[[Sequence[Any]], Any] | None
+
+
+class Leg:
+    """The part of a call that one partition has."""
+
+    __slots__ = ("broken", "is_open", "is_over", "link", "results")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.results: list[PGresult] = []
+        self.is_open = self.is_over = False
+        self.broken: psycopg.Error | None = None
+
+    def read(self) -> None:
+        try:
+            self.is_over = _wire.read_results(self.link.pgconn, self.results)
+        except psycopg.Error as error:
+            self.broken = error
+            self.is_open = False
+        else:
+            self.is_open = not self.is_over
+
+    @property
+    def is_good(self) -> bool:
+        return self.is_over and _wire.is_good(self.results, self.link.pgconn)
+
+
+class Flight:
+    """A call that was sent. ``deadline``: monotonic seconds."""
+
+    __slots__ = (
+        "_began",
+        "_calls",
+        "_legs",
+        "_normals",
+        "_params",
+        "_partitions",
+        "_pools",
+        "_way",
+        "_wired",
+        "deadline",
+    )
+
+    def __init__(
+        self,
+        calls: Calls,
+        way: Way,
+        wired: Wired,
+        partitions: tuple[int, ...],
+        pools: list[Pool],
+        normals: list[Any],
+        params: list[bytes | None],
+    ) -> None:
+        self._calls = calls
+        self._way = way
+        self._wired = wired
+        self._partitions = partitions
+        self._pools = pools
+        self._normals = normals
+        self._params = params
+        self._legs: list[Leg] = []
+        self._began = 0.0
+        self.deadline = INFINITE
+
+    def sent(self, legs: list[Leg], now: float) -> None:
+        """Note what was sent already."""
+        self._legs, self._began = legs, now
+
+    def send(self, links: Sequence[Link], name: bytes, now: float) -> None:
+        """Send to all partitions. What can't be sent at once, `go_on` sends."""
+        self._began = now
+        self._legs = [Leg(link) for link in links]
+        listen, label = self._calls.exchange.listen, self._way.function.label
+        for leg, partition in zip(self._legs, self._partitions, strict=True):
+            listen(label, partition, leg.link)
+            try:
+                _wire.send_prepared(leg.link.pgconn, name, self._params)
+                leg.is_open = leg.link.pgconn.flush() == 0
+            except psycopg.Error as error:
+                leg.broken = error
+
+    def block(self) -> bool:
+        """Wait on this thread. Return whether the call ended well."""
+        if len(self._legs) == 1:
+            leg = self._legs[0]
+            while leg.is_open:
+                left = min(self.deadline - time.monotonic(), TICK)
+                if left <= 0:
+                    return False
+                if leg.link.poll(left * 1000):
+                    leg.read()
+            return leg.is_good
+        return self._block_all()
+
+    def _block_all(self) -> bool:
+        waiting = {leg.link.fileno: leg for leg in self._legs if leg.is_open}
+        if len(waiting) < len(self._legs) or not hasattr(select, "poll"):
+            return False
+        poll = select.poll()
+        for fileno in waiting:
+            poll.register(fileno, select.POLLIN)
+        while waiting:
+            # A signal that arrives just before an endless poll would be seen late.
+            left = min(self.deadline - time.monotonic(), TICK)
+            if left <= 0:
+                return False
+            for fileno, _ in poll.poll(left * 1000):
+                leg = waiting[fileno]
+                leg.read()
+                if not leg.is_open:
+                    if not leg.is_good:
+                        return False
+                    poll.unregister(fileno)
+                    del waiting[fileno]
+        return True
+
+    async def suspend(self) -> bool:
+        """Wait on this event loop. Return whether the call ended well."""
+        waiting = {leg.link.fileno: leg for leg in self._legs if leg.is_open}
+        if len(waiting) < len(self._legs):
+            return False
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[bool] = loop.create_future()
+
+        def readable(fileno: int) -> None:
+            if over.done():
+                return
+            leg = waiting[fileno]
+            leg.read()
+            if not leg.is_open:
+                loop.remove_reader(fileno)
+                del waiting[fileno]
+                if not leg.is_good:
+                    over.set_result(False)
+                elif not waiting:
+                    over.set_result(True)
+
+        def late() -> None:
+            if not over.done():
+                over.set_result(False)
+
+        timer = None
+        if self.deadline != INFINITE:
+            timer = loop.call_later(self.deadline - time.monotonic(), late)
+        try:
+            for fileno in waiting:
+                loop.add_reader(fileno, readable, fileno)
+            return await over
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for fileno in waiting:
+                loop.remove_reader(fileno)
+
+    def land(self) -> Any:
+        """Return the answer of a call that ended well; the links are given back."""
+        function, answer = self._way.function, self._way.answer
+        legs = self._legs
+        if function.gather is None:
+            sql, count = function.query.sql, 0
+            for leg in legs:
+                _rows.check_rows(leg.results[0])
+                count += leg.results[0].ntuples
+            answer.check_count(count)
+            made = answer.collect(
+                [
+                    _rows.load_cached(leg.link, leg.results[0], answer, sql)
+                    for leg in legs
+                ]
+            )
+        else:
+            answered = [
+                (partition, leg.link, leg.results[0])
+                for partition, leg in zip(self._partitions, legs, strict=True)
+            ]
+            made = answer_of(function, answer, self._normals, answered, {})
+        self._calls.exchange.pools.put(self._pools, [leg.link for leg in legs])
+        return made
+
+    @staticmethod
+    def broken_off(error: BaseException) -> BaseException | None:
+        """Return what interrupts the rest; None for an answer that does not fit."""
+        return None if isinstance(error, ResultError) else error
+
+    def go_on(self) -> Steps[Any]:
+        """Take the other way from here, to an answer or an error."""
+        way, params = self._way, self._params
+        routed = Routed(
+            self._wired,
+            Tags(self._partitions),
+            [params] * len(self._partitions),
+            self.deadline,
+        )
+        links = [leg.link for leg in self._legs]
+        return self._calls.adopt(
+            Prepared(way.function, way.answer, way.options, self._normals, routed),
+            routed,
+            Loan.of(self._calls.exchange.pools, self._pools, links),
+            self._began,
+            [
+                _wire.resume_gen(
+                    leg.link.pgconn,
+                    way.function.query.sql,
+                    params,
+                    leg.link.prepared,
+                    leg.results,
+                    leg.broken,
+                )
+                for leg in self._legs
+            ],
+        )
