@@ -120,7 +120,7 @@ class _Way:
     def _dump(self, normals: Sequence[Any]) -> Sequence[bytes | None]:
         if self._is_plain:
             return self.function.texts(normals)
-        return self._routing._dump(self.function, self.function.params(normals))
+        return self._routing.dump(self.function, self.function.params(normals))
 
 
 class Batch:

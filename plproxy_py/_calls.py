@@ -114,7 +114,7 @@ class Calls:
             routed.wired,
             routed.tags.partitions,
         )
-        read = _Reader(prepared, partitions)
+        read = Reader(prepared, partitions)
         if options.first or options.partial:
             load = functools.partial(_collect.load, prepared.function, answer)
         if options.first:
@@ -150,7 +150,7 @@ class Calls:
             loan,
             began,
             conversations,
-            _Reader(prepared, partitions).whole,
+            Reader(prepared, partitions).whole,
         )
         return (yield from self.told(prepared, routed, steps))
 
@@ -298,7 +298,7 @@ class Calls:
         return rows
 
 
-class _Reader:
+class Reader:
     """What is made of a call's conversations, by the kind of call."""
 
     def __init__(self, prepared: Prepared, partitions: Sequence[int]) -> None:

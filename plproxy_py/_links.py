@@ -90,7 +90,6 @@ class Link:
         "connection",
         "fileno",
         "listener",
-        "loaders",
         "opened",
         "pgconn",
         "poll",
@@ -112,7 +111,6 @@ class Link:
         self.prepared = Prepared(prepares)
         self.spread = random.uniform(0.9, 1.0)
         self.listener: Listener | None = None
-        self.loaders: dict[bytes, Any] = {}  # what `_rows` keeps by statement
         self.poll = _poller(self.fileno)
         self._handed_out: psycopg.BaseConnection[Any] | None = None
         self.pgconn.notice_handler = self._notice
@@ -136,6 +134,14 @@ class Link:
     def at_rest(self) -> bool:
         """Whether the last conversation ended and no transaction is open."""
         return self.pgconn.transaction_status == pq.TransactionStatus.IDLE
+
+    @property
+    def in_the_middle(self) -> bool:
+        """Whether a COPY, or another statement, has not come to its end."""
+        return (
+            self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
+            and self.pgconn.pipeline_status == pq.PipelineStatus.OFF
+        )
 
     @property
     def server_encoding(self) -> str:
@@ -163,7 +169,6 @@ class Link:
         self.pgconn.notice_handler = self._notice
         self.pgconn.notify_handler = None
         self.prepared.clear()
-        self.loaders.clear()
         return (
             self.pgconn.status == pq.ConnStatus.OK
             and self.pgconn.pipeline_status == pq.PipelineStatus.OFF

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plproxy_py import _rows
-from plproxy_py._calls import _Reader
+from plproxy_py._calls import Reader
 from plproxy_py._exchange import Exchange
 from plproxy_py._links import Link
 from plproxy_py._pools import Pool, Wired
@@ -234,6 +234,6 @@ class Call:
                 talk.causes.append(index)
             part.results = ()
         try:
-            self.value = _Reader(prepared, partitions).whole(talk)
+            self.value = Reader(prepared, partitions).whole(talk)
         except Error as error:
             self.error = error

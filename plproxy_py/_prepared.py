@@ -7,20 +7,25 @@ stand in the SQL as casts: a value never makes another statement.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 # 500 of them cost a server 8 MB.
 MOST_PREPARED = 100
 
 
 class Prepared:
-    """Names by SQL. ``enabled`` False: nothing is prepared on this connection."""
+    """Names by SQL. ``enabled`` False: nothing is prepared on this connection.
 
-    __slots__ = ("_names", "_seen", "enabled")
+    ``loaders``: what `_rows` knows of the columns of each, as long as it is the same.
+    """
+
+    __slots__ = ("_names", "_seen", "enabled", "loaders")
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self._names: dict[bytes, bytes] = {}
         self._seen: set[bytes] = set()
+        self.loaders: dict[bytes, Any] = {}
 
     def name(self, sql: bytes) -> bytes | None:
         """Return the name under which the statement is prepared."""
@@ -48,10 +53,12 @@ class Prepared:
 
     def forget(self, sql: bytes) -> None:
         self._names.pop(sql, None)
+        self.loaders.pop(sql, None)
 
     def clear(self) -> None:
         """Note that the server has forgotten all of them."""
         self._names.clear()
+        self.loaders.clear()
 
 
 def new_name(sql: bytes) -> bytes:

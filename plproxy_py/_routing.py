@@ -130,11 +130,11 @@ class Routing:
         except Error as error:
             raise placed(error, function.label) from None
         if tags.arguments is None:
-            params = [self._dump(function, function.params(normals))]
+            params = [self.dump(function, function.params(normals))]
             params *= len(tags.partitions)
         else:
             params = [
-                self._dump(function, function.params(own)) for own in tags.arguments
+                self.dump(function, function.params(own)) for own in tags.arguments
             ]
         return Routed(wired, tags, params, deadline)
 
@@ -174,7 +174,7 @@ class Routing:
         except Error as error:
             raise placed(error, function.label) from None
         params = [
-            self._dump(function, function.params(own)) for own in normals.values()
+            self.dump(function, function.params(own)) for own in normals.values()
         ]
         return Routed(wired, Tags(tuple(normals)), params, deadline)
 
@@ -207,7 +207,7 @@ class Routing:
         is_foreign = self.home.pools[0].encoding not in (None, "UTF8")
         return run_on.at_home if run_on.doubtful or is_foreign else None
 
-    def _dump(
+    def dump(
         self, function: ProxyFunction, params: Sequence[Any]
     ) -> Sequence[bytes | None]:
         try:
@@ -316,7 +316,7 @@ class Routing:
         if self.home is None:
             assert function.needs_home is not None
             raise copy.copy(function.needs_home)
-        params = self._dump(function, function.params(normals, query.feeds))
+        params = self.dump(function, function.params(normals, query.feeds))
         statement = Statement(
             function.label, query.sql, [params], deadline, is_repeated=True
         )

@@ -101,11 +101,11 @@ def load_cached(link: Link, result: PGresult, answer: Answer, sql: bytes) -> lis
     """
     if result.ntuples == 0:
         return []
-    known = link.loaders.get(sql)
+    known = link.prepared.loaders.get(sql)
     version = link.adapters.version
     if known is None or known[0] is not answer or known[2] != version:
         known = answer, _loader(link, result, answer, answer.make_row), version
-        link.loaders[sql] = known
+        link.prepared.loaders[sql] = known
     return known[1](result)
 
 

@@ -177,11 +177,13 @@ async def wait_many_async(
             if wanted & event and not before & event:
                 add(fileno, step, index, event)
             elif before & event and not wanted & event:
-                remove(fileno)
+                # libpq closes the socket of a broken connection by itself.
+                with suppress(OSError):
+                    remove(fileno)
         registered[index] = wanted
 
     def step(index: int, event: int) -> None:
-        if over.done():
+        if over.done() or index not in stepper.wanted:
             return
         until = stepper.until
         try:

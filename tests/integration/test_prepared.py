@@ -142,3 +142,19 @@ def test_an_adapter_counts_as_soon_as_it_is_there(one: Driver) -> None:
     assert [function(1) for _ in range(3)] == [2, 2, 2]
     one.router.adapters.register_loader("int4", _Loud)
     assert function(1) == "2!"
+
+
+def test_columns_that_change_places_are_found_by_name(one: Driver, pg: Pg) -> None:
+    def make(columns: str, values: str) -> None:
+        pg.execute("part00", "DROP TABLE IF EXISTS placed")
+        pg.execute("part00", f"CREATE TABLE placed ({columns})")
+        pg.execute("part00", f"INSERT INTO placed VALUES ({values})")
+
+    make("a text, b text", "'one', 'x'")
+    function = one.define(
+        "CREATE FUNCTION placed(OUT a text, OUT b text) RETURNS SETOF record AS $$ "
+        "CLUSTER 'one'; RUN ON 0; SELECT * FROM placed; $$ LANGUAGE plproxy"
+    )
+    assert [function() for _ in range(3)] == [[("one", "x")]] * 3
+    make("b text, a text", "'x', 'one'")
+    assert [function() for _ in range(3)] == [[("one", "x")]] * 3

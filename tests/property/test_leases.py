@@ -14,7 +14,19 @@ from hypothesis.stateful import (
     rule,
 )
 
-from plproxy_py._leases import Lease, Slots, give_up, release, request, take_idle
+from plproxy_py._leases import (
+    Lease,
+    Slots,
+    give_up,
+    granted,
+    put,
+    put_one,
+    release,
+    request,
+    take,
+    take_idle,
+    take_one,
+)
 
 
 class Leases(RuleBasedStateMachine):
@@ -74,6 +86,48 @@ class Leases(RuleBasedStateMachine):
             self.waiting.remove(next_lease)
             self.hold(next_lease)
         return multiple()
+
+    @rule(target=leases, data=st.data())
+    def take_at_once(self, data: st.DataObject) -> object:
+        """Take what is idle, where nobody waits: all of it, or nothing."""
+        free = [pool for pool in self.pools if not pool.waiting]
+        if not free:
+            return multiple()
+        pools = data.draw(st.lists(st.sampled_from(free), min_size=1, unique_by=id))
+        could = all(pool.idle for pool in pools)
+        if len(pools) == 1 and could:
+            taken: list[int] | None = [take_one(pools[0])]
+        else:
+            taken = take(pools)
+        assert (taken is not None) == could
+        if taken is None:
+            return multiple()
+        lease = granted(pools, taken)
+        self.held.append(lease)
+        return lease
+
+    @rule(lease=consumes(leases))
+    def put_back(self, lease: Lease[int]) -> None:
+        """Give back at once, where nobody waits; else as always."""
+        if not lease.granted or any(pool.waiting for pool in lease.pools):
+            self.leave_all(lease)
+            return
+        self.held.remove(lease)
+        connections = [one for one in lease.connections if one is not None]
+        if len(connections) == 1:
+            put_one(lease.pools[0], connections[0])
+        else:
+            put(lease.pools, connections)
+
+    def leave_all(self, lease: Lease[int]) -> None:
+        if not lease.granted:
+            give_up(lease)
+            self.waiting.remove(lease)
+            return
+        self.held.remove(lease)
+        for next_lease in release(lease, lease.connections):
+            self.waiting.remove(next_lease)
+            self.hold(next_lease)
 
     @rule(data=st.data())
     def close_idle(self, data: st.DataObject) -> None:
