@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import psycopg
+
 from plproxy_py import _wire
 from plproxy_py._links import Link
 from plproxy_py._pools import Loan, Pools
 from plproxy_py._preparing import Preparer
 from plproxy_py._steps import Steps, Talk
 from plproxy_py._waiting import INFINITE, Stepper
-from plproxy_py.errors import RoutingError, placed
+from plproxy_py.errors import Error, RoutingError, placed
 from plproxy_py.keys import default_hash, key_of
 from plproxy_py.language.body import RunNumber
 from plproxy_py.tagging import tag
@@ -34,6 +36,14 @@ class Borrowed:
     @property
     def link(self) -> Link:
         return self._loan.links[0]
+
+    def check_ended(self) -> None:
+        """Raise ProgrammingError for what can't be committed; psycopg would hang."""
+        if self.link.in_the_middle:
+            raise psycopg.ProgrammingError(
+                "the connection was left in the middle of a COPY or of another "
+                "statement: nothing was committed"
+            )
 
     def give_back(self) -> Steps[None]:
         """Clean the connection and give it back, or close it."""
@@ -80,10 +90,10 @@ def borrow(
     Raise `RoutingError` for neither or both, or for what leads nowhere.
     """
     deadline = time.monotonic() + (timeout or INFINITE)
-    yield from preparer.refresh(deadline)
-    wired = yield from preparer.cluster(cluster, deadline)
-    config = wired.config
     try:
+        yield from preparer.refresh(deadline)
+        wired = yield from preparer.cluster(cluster, deadline)
+        config = wired.config
         if (key is None) == (partition is None):
             raise RoutingError("connection() takes key= or partition=")
         if partition is None:
@@ -94,8 +104,8 @@ def borrow(
         if isinstance(partition, bool) or not isinstance(partition, int):
             raise RoutingError("partition is a number, from 0")
         tag(RunNumber(partition, 1), (), config, preparer.routing.pick)
-    except RoutingError as error:
+        loan = yield from pools.lend(wired, (partition,), deadline)
+    except Error as error:
         error.cluster = cluster
         raise placed(error, "connection") from None
-    loan = yield from pools.lend(wired, (partition,), deadline)
     return Borrowed(loan, config.pooler)

@@ -12,7 +12,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Literal, Never, ParamSpec, Protocol, TypeVar, overload
 
 from plproxy_py.answers import Bound, Partial, Results
 from plproxy_py.errors import Error, Outcome
@@ -55,6 +55,10 @@ class ProxyCall(Protocol[P, R]):
     @overload
     def call_outcomes(
         self: ProxyCall[P, list[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> dict[int, Outcome[T]]: ...
+    @overload
+    def call_outcomes(
+        self: ProxyCall[P, Partial[T]], *args: P.args, **kwargs: P.kwargs
     ) -> dict[int, Outcome[T]]: ...
     @overload
     def call_outcomes(self, *args: P.args, **kwargs: P.kwargs) -> dict[int, Outcome[R]]:
@@ -135,6 +139,10 @@ class AsyncProxyCall(Protocol[P, R]):
     ) -> dict[int, Outcome[T]]: ...
     @overload
     async def call_outcomes(
+        self: AsyncProxyCall[P, Partial[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> dict[int, Outcome[T]]: ...
+    @overload
+    async def call_outcomes(
         self, *args: P.args, **kwargs: P.kwargs
     ) -> dict[int, Outcome[R]]:
         """Run a call; return what became of it, as `ProxyCall.call_outcomes` does."""
@@ -208,12 +216,15 @@ class AsyncStreamCall(Protocol[P, T]):
 
 
 # An iterator is a stream before it is any other answer, so overloads overlap below: a
-# checker takes the first that fits, as `declare` does.
+# checker takes the first that fits, as `declare` does. Of all return hints only Any
+# fits Never: it would fit an iterator as well.
 
 
 class Decorate(Protocol):
     """What ``Router.proxy(…)`` returns."""
 
+    @overload
+    def __call__(self, function: Callable[P, Never], /) -> ProxyCall[P, Any]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[P, Iterator[T]], /
@@ -225,6 +236,10 @@ class Decorate(Protocol):
 class AsyncDecorate(Protocol):
     """What ``AsyncRouter.proxy(…)`` returns."""
 
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, Never]], /
+    ) -> AsyncProxyCall[P, Any]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, AsyncIterator[T]]], /

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, Never, ParamSpec, Self, TypeVar, overload
 
 import psycopg
 
@@ -42,6 +42,9 @@ class Router(RouterBase):
     """
 
     # See proxycall.Decorate.
+    @overload
+    def proxy(self, function: Callable[P, Never], /) -> ProxyCall[P, Any]: ...
+
     @overload
     def proxy(  # type: ignore[overload-overlap]
         self, function: Callable[P, Iterator[T]], /
@@ -188,10 +191,13 @@ class Router(RouterBase):
             try:
                 yield connection
             except BaseException:
-                if not connection.closed:
-                    connection.rollback()
+                if not connection.closed and not borrowed.link.in_the_middle:
+                    # What happened in the block is what its author has to know.
+                    with suppress(psycopg.Error):
+                        connection.rollback()
                 raise
             if not connection.closed:
+                borrowed.check_ended()
                 connection.commit()
         finally:
             run(borrowed.give_back())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, Never, ParamSpec, Self, TypeVar, overload
 
 import psycopg
 
@@ -43,6 +43,11 @@ class AsyncRouter(RouterBase):
     """
 
     # See proxycall.Decorate.
+    @overload
+    def proxy(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, Never]], /
+    ) -> AsyncProxyCall[P, Any]: ...
+
     @overload
     def proxy(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, AsyncIterator[T]]], /
@@ -193,10 +198,13 @@ class AsyncRouter(RouterBase):
             try:
                 yield connection
             except BaseException:
-                if not connection.closed:
-                    await connection.rollback()
+                if not connection.closed and not borrowed.link.in_the_middle:
+                    # What happened in the block is what its author has to know.
+                    with suppress(psycopg.Error):
+                        await connection.rollback()
                 raise
             if not connection.closed:
+                borrowed.check_ended()
                 await connection.commit()
         finally:
             await run_async(borrowed.give_back())

@@ -110,17 +110,17 @@ def test_whoever_is_ahead_in_an_ordered_stream_waits(
         driver,
         Iterator[str],
         select=f"repeat('x', 900) || lpad(g::text, 9, '0') || CASE {PLACE} WHEN 2 "
-        "THEN pg_sleep(CASE g WHEN 1 THEN 1.5 ELSE 0 END)::text ELSE '' END AS r "
-        "FROM generate_series(1, 9000) g",
+        "THEN pg_sleep(CASE g WHEN 1 THEN 1.0 ELSE 0 END)::text ELSE '' END AS r "
+        "FROM generate_series(1, 5000) g",
         order_by=('r collate "C"',),
     )
     seen: list[int] = []
-    look = threading.Timer(1.0, lambda: seen.append(waiting_to_write(pg, "ahead")))
+    look = threading.Timer(0.7, lambda: seen.append(waiting_to_write(pg, "ahead")))
     look.start()
     got = rows(driver, sorted_rows())
     look.join()
     assert seen == [3]
-    assert len(got) == 4 * 9000
+    assert len(got) == 4 * 5000
     assert got == sorted(got)
 
 
@@ -191,7 +191,7 @@ def test_a_partition_frozen_in_the_middle(
     """The early end takes no longer than a moment, and the rest is usable."""
     order = {"order_by": ("1",)} if ordered else {}
     numbers = face(mixed, Iterator[Int4], {"n": Int4}, select=NUMBERS, **order)
-    stream = numbers(1_000_000)
+    stream = numbers(300_000)
     for _ in range(3):
         next_row(mixed, stream)
     own.freeze()
@@ -234,7 +234,7 @@ def test_a_backend_that_is_terminated_in_the_middle(
 ) -> None:
     driver = make_router({"userdb": databases4}, application_name="terminated")
     numbers = face(driver, Iterator[Int4], {"n": Int4}, select=NUMBERS)
-    stream = numbers(1_000_000)
+    stream = numbers(300_000)
     next_row(driver, stream)
     pg.execute(
         "postgres",

@@ -172,7 +172,7 @@ listed = dynamic_query.returning("id integer, username text")
 assert_type(listed, ProxyCall[..., Any])
 assert_type(listed("select …"), Any)
 assert_type(query_one.returning("n int8")("select 1", key="marko"), Any)
-assert_type(query_one.returning("n int8").with_options(timeout=1).plan("", ""), Plan)
+one_plan: Plan = query_one.returning("n int8").with_options(timeout=1).plan("", "")
 
 assert_type(router.call("get_user_email", "marko"), Any)
 assert_type(router.call("public.get_user_email(text)", username="marko"), Any)
