@@ -32,6 +32,7 @@ from plproxy_py.errors import (
 )
 from plproxy_py.function import Opaque, ProxyFunction
 from plproxy_py.language.body import RunAll, RunAny, RunNumber
+from plproxy_py.options import Options
 from plproxy_py.tagging import RunOn, tag
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ class Calls:
     def ping(self, cluster: str, timeout: float | None) -> Steps[dict[int, Any]]:
         """Ask each partition for nothing; return the seconds, or the error."""
         started = time.monotonic()
+        Options(timeout=timeout)
         deadline = started + (timeout or INFINITE)
         try:
             yield from self.preparer.refresh(deadline)
@@ -277,6 +279,7 @@ class Calls:
         timeout: float | None,
     ) -> Steps[dict[int, list[Any]]]:
         started = time.monotonic()
+        Options(timeout=timeout)
         deadline = started + (timeout or INFINITE)
         yield from self.preparer.refresh(deadline)
         try:

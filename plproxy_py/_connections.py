@@ -21,6 +21,7 @@ from plproxy_py._waiting import INFINITE, Stepper
 from plproxy_py.errors import Error, RoutingError, placed
 from plproxy_py.keys import default_hash, key_of
 from plproxy_py.language.body import RunNumber
+from plproxy_py.options import Options
 from plproxy_py.tagging import tag
 
 CLEAN_TIMEOUT = 5.0
@@ -89,6 +90,7 @@ def borrow(
 
     Raise `RoutingError` for neither or both, or for what leads nowhere.
     """
+    Options(timeout=timeout)
     deadline = time.monotonic() + (timeout or INFINITE)
     try:
         yield from preparer.refresh(deadline)

@@ -27,13 +27,17 @@ from plproxy_py.answers import Bound, Results
 from plproxy_py.compiler import returning
 from plproxy_py.errors import Outcome
 from plproxy_py.function import Plan
-from plproxy_py.options import SETTLE, Options
+from plproxy_py.options import Options
 from plproxy_py.signature import parse_columns
 from plproxy_py.streams import AsyncStream, Stream
 
 METHODS = (
     "plan bind call_many iter_many call_outcomes call_each with_options returning"
 ).split()
+
+
+# None means something for most options.
+_KEPT: Any = object()
 
 
 class _Handle:
@@ -55,19 +59,17 @@ class _Handle:
     def with_options(
         self,
         *,
-        timeout: float | None = None,
-        settle: float | None = SETTLE,
-        need: int | None = None,
+        timeout: Any = _KEPT,
+        settle: Any = _KEPT,
+        need: Any = _KEPT,
         on_error: str | None = None,
     ) -> Any:
-        changed: dict[str, Any] = {"timeout": timeout, "need": need}
+        changed: dict[str, Any] = {"timeout": timeout, "settle": settle, "need": need}
         if on_error not in (None, "raise", "partial"):
             raise ValueError("on_error is 'raise' or 'partial'")
         if on_error is not None:
             changed["partial"] = on_error == "partial"
-        changed = {name: value for name, value in changed.items() if value is not None}
-        if settle != SETTLE:
-            changed["settle"] = settle
+        changed = {name: value for name, value in changed.items() if value is not _KEPT}
         Options(**changed)
         overrides = {**self.callee.overrides, **changed}
         return self.make(self.router, self.entry, overrides)

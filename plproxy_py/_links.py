@@ -197,7 +197,8 @@ class Connector:
 
     def __init__(self, adapters: Adapters) -> None:
         self._adapters = adapters
-        self._lock = threading.Lock()
+        # Again by the same thread where the collector, in `submit`, finds a stream.
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closed = False

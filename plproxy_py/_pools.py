@@ -62,7 +62,8 @@ class Pools:
         self._size = pool_size
         self._max_waiting = max_waiting
         self._application_name = application_name
-        self._lock = threading.Lock()
+        # Again by the same thread where the collector finds a stream.
+        self._lock = threading.RLock()
         self._pools: dict[Session, Pool] = {}
         # Held for streams: one that is forgotten must not take along, as garbage, the
         # connections on which it will be stopped.

@@ -184,6 +184,10 @@ class Preparer:
                 f"{function.label} returns records: list their columns, returning()",
                 sqlstate="42601",
             )
+        if options.partial and options.first:
+            raise TypeError(
+                f"{function.label}: on_error='partial' does not go with first="
+            )
         if options.partial and (not answer.setof or answer.stream):
             raise TypeError(
                 f"{function.label}: on_error='partial' is for functions that return a "

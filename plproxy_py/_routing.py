@@ -173,9 +173,7 @@ class Routing:
                 )
         except Error as error:
             raise placed(error, function.label) from None
-        params = [
-            self.dump(function, function.params(own)) for own in normals.values()
-        ]
+        params = [self.dump(function, function.params(own)) for own in normals.values()]
         return Routed(wired, Tags(tuple(normals)), params, deadline)
 
     def _wired(

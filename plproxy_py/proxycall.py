@@ -80,23 +80,24 @@ class ProxyCall(Protocol[P, R]):
         self: ProxyCall[P, list[T]],
         *,
         on_error: Literal["partial"],
-        timeout: float | None = None,
-        settle: float | None = 1.0,
-        need: int | None = None,
+        timeout: float | None = ...,
+        settle: float | None = ...,
+        need: int = ...,
     ) -> ProxyCall[P, Partial[T]]: ...
     @overload
     def with_options(
         self,
         *,
-        timeout: float | None = None,
-        settle: float | None = 1.0,
-        need: int | None = None,
+        timeout: float | None = ...,
+        settle: float | None = ...,
+        need: int = ...,
         on_error: Literal["raise", "partial"] | None = None,
     ) -> ProxyCall[P, R]:
-        """Return the same function with other options.
+        """Return the same function with other options; those left out stay.
 
-        ``timeout``, ``settle`` in seconds; ``on_error="partial"``: what there is, with
-        the missing partitions named; ``need``: how many must answer then.
+        ``timeout``, ``settle`` in seconds, None for as long as it takes;
+        ``on_error="partial"``: what there is, with the missing partitions named;
+        ``need``: how many must answer then.
         """
 
     def returning(self, columns: str, /) -> ProxyCall[P, Any]:
@@ -155,17 +156,17 @@ class AsyncProxyCall(Protocol[P, R]):
         self: AsyncProxyCall[P, list[T]],
         *,
         on_error: Literal["partial"],
-        timeout: float | None = None,
-        settle: float | None = 1.0,
-        need: int | None = None,
+        timeout: float | None = ...,
+        settle: float | None = ...,
+        need: int = ...,
     ) -> AsyncProxyCall[P, Partial[T]]: ...
     @overload
     def with_options(
         self,
         *,
-        timeout: float | None = None,
-        settle: float | None = 1.0,
-        need: int | None = None,
+        timeout: float | None = ...,
+        settle: float | None = ...,
+        need: int = ...,
         on_error: Literal["raise", "partial"] | None = None,
     ) -> AsyncProxyCall[P, R]:
         """Return the same function with other options, see `ProxyCall.with_options`."""
@@ -190,7 +191,7 @@ class StreamCall(Protocol[P, T]):
         """Return what a call with these arguments would do; send nothing."""
 
     def with_options(
-        self, *, timeout: float | None = None, settle: float | None = 1.0
+        self, *, timeout: float | None = ..., settle: float | None = ...
     ) -> StreamCall[P, T]:
         """Return the same function with other options, in seconds."""
 
@@ -210,7 +211,7 @@ class AsyncStreamCall(Protocol[P, T]):
         """Return what a call with these arguments would do; send nothing."""
 
     def with_options(
-        self, *, timeout: float | None = None, settle: float | None = 1.0
+        self, *, timeout: float | None = ..., settle: float | None = ...
     ) -> AsyncStreamCall[P, T]:
         """Return the same function with other options, in seconds."""
 

@@ -14,6 +14,7 @@ from plproxy_py import (
     NoDataFound,
     NoSuchCluster,
     Notice,
+    QueryTimeout,
     ResultError,
     Router,
     RoutingError,
@@ -333,3 +334,34 @@ def test_calls_by_name(databases4: list[str]) -> None:
         assert router.call("public.over(text)", "x") == "text"
         assert set(router.functions) == {"public.over(int4)", "public.over(text)"}
         assert router.functions["public.over(int4)"](1) == "int4"
+
+
+def test_no_time_at_all_is_refused(userdb: Driver) -> None:
+    for call in (
+        lambda: userdb.router.execute("userdb", "SELECT 1", timeout=0),
+        lambda: userdb.router.ping("userdb", timeout=-1),
+    ):
+        with pytest.raises(ValueError, match="timeout is above 0"):
+            userdb.run(call())
+
+
+def test_options_that_are_left_out_stay(
+    make_router: Callable[..., Driver], databases4: list[str]
+) -> None:
+    driver = make_router({"userdb": databases4})
+    keywords = {"cluster": "userdb", "run_on": 0, "timeout": 0.1}
+    keywords["select"] = "pg_sleep(0.3)::text"
+
+    if driver.is_async:
+
+        @driver.router.proxy(**keywords)
+        async def slow() -> str: ...
+
+    else:
+
+        @driver.router.proxy(**keywords)
+        def slow() -> str: ...
+
+    with pytest.raises(QueryTimeout):
+        driver.run(slow.with_options(settle=1.0)())
+    assert driver.run(slow.with_options(timeout=None)()) == ""

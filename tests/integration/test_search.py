@@ -190,3 +190,9 @@ def test_nothing_is_kept_of_the_losers(driver: Driver, pg: Pg) -> None:
         for where in range(4):
             assert driver.run(found(where)) == where
     check_usable(driver, pg)
+
+
+def test_a_search_takes_no_partial_answer(driver: Driver) -> None:
+    found = search(driver, list[Int4], SLOW).with_options(on_error="partial")
+    with pytest.raises(TypeError, match="does not go with first="):
+        driver.run(found(1))
