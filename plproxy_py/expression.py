@@ -55,11 +55,12 @@ def compile_expression(
 # meet Python's recursion limit, on the day when the caller's own stack is deep.
 MOST_TOKENS = 100
 
-# All beyond ASCII is a letter, as in the scanner: also a blank that SQL doesn't know.
+# All beyond ASCII is a letter, as in the scanner (there: why it is said by what is
+# none): also a blank that SQL doesn't know. A name holds dots.
 _TOKEN = re.compile(
     r"""[ \t\r\n]*(?:
-        (?P<name>[A-Za-z_\x80-\U0010ffff][\w.\x80-\U0010ffff]*)
-      | (?P<number>[0-9]{1,19}(?![\w.\x80-\U0010ffff]))
+        (?P<name>[^\x00-@\[-^`\x7b-\x7f][^\x00-\-/:-@\[-^`\x7b-\x7f]*)
+      | (?P<number>[0-9]{1,19}(?![^\x00-\-/:-@\[-^`\x7b-\x7f]))
       | (?P<string>'(?:[^']|'')*')
       | (?P<symbol>::|[(),&%+-])
     )""",

@@ -54,8 +54,11 @@ _RESERVED = {k.name.lower(): k for k in Kind if k.value <= Kind.SELECT.value}
 SEAM = "\0"
 
 _SPACE = r"[ \t\n\r]*+"
-_LETTER = r"A-Za-z_\x80-\U0010ffff"
-_WORD = rf"[{_LETTER}][{_LETTER}0-9]*+"
+# All beyond ASCII is a letter. Said by what is none: a class of all that is took 4 ms
+# to compile, wherever it stood.
+_LETTER = r"[^\x00-@\[-^`\x7b-\x7f]"
+_LETTER_OR_DIGIT = r"[^\x00-/:-@\[-^`\x7b-\x7f]"
+_WORD = rf"{_LETTER}{_LETTER_OR_DIGIT}*+"
 _NAME = rf"{_WORD}(?:{_SPACE}\.{_SPACE}{_WORD})*"
 _COMMENT = r"/\*[^*]*+(?:\*(?!/)[^*]*+)*\*/"
 
@@ -65,7 +68,7 @@ _STATEMENTS = re.compile(
     rf"""
     (?P<SKIP> [ \t\n\r]++ | --[^\n]*+ | {_COMMENT} )
   | (?P<OPEN> /\* )
-  | (?P<SELECT> (?ai:select)(?![{_LETTER}0-9])(?!{_SPACE}\.{_SPACE}[{_LETTER}]) )
+  | (?P<SELECT> (?ai:select)(?!{_LETTER_OR_DIGIT})(?!{_SPACE}\.{_SPACE}{_LETTER}) )
   | (?P<CALL> {_NAME}{_SPACE}\( )
   | (?P<NAME> {_NAME} | \$[0-9]++ )
   | (?P<NUMBER> [0-9]++ )

@@ -63,7 +63,10 @@ _NOT_NAMES = (RESERVED | COLUMN_NAME) - {
 _BLANK = r"[ \t\n\r\f\v]"
 # Two strings with nothing but a line break between them are one.
 _GAP = rf"[ \t\f\v]*+[\n\r]{_BLANK}*+"
-_LETTER = r"A-Za-z_\x80-\U0010ffff"
+# All beyond ASCII is a letter; see the scanner.
+_LETTER = r"[^\x00-@\[-^`\x7b-\x7f]"
+_LETTER_OR_DIGIT = r"[^\x00-/:-@\[-^`\x7b-\x7f]"
+_IN_WORD = r"[^\x00-#%-/:-@\[-^`\x7b-\x7f]"
 # Possessive throughout: an unterminated quote is looked at once, never again.
 _PLAIN = r"'(?:[^']++|'')*+'"
 _ESCAPED = r"'(?:[^'\\]++|''|\\.)*+'"
@@ -73,11 +76,11 @@ _TOKEN = re.compile(
       (?P<BLANK>(?:{_BLANK}++|--[^\n\r]*+)++)
     | (?P<COMMENT>/\*)
     | (?P<ESCAPED>[eE]{_ESCAPED}(?:{_GAP}{_ESCAPED})*+)
-    | (?P<WORD>(?![eE]')[{_LETTER}][{_LETTER}0-9$]*+)
+    | (?P<WORD>(?![eE]'){_LETTER}{_IN_WORD}*+)
     | (?P<NUMBER>[0-9][0-9A-Za-z_.]*+)
     | (?P<QUOTED>"(?:[^"]++|"")*+")
     | (?P<PLAIN>{_PLAIN}(?:{_GAP}{_PLAIN})*+)
-    | (?P<DOLLAR>\$(?:[{_LETTER}][{_LETTER}0-9]*+)?\$)
+    | (?P<DOLLAR>\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$)
     | (?P<SYMBOL>[eE]'|.)
     """,
     re.DOTALL | re.VERBOSE,
