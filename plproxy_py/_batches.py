@@ -257,6 +257,8 @@ class Batch:
                 else:
                     self._told[None] += 1
                 results.append(first.value if first.error is None else first.error)
+                # The window keeps its calls to its end, and would keep their answers.
+                first.value = None
                 queue.popleft()
         return results
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -249,7 +250,7 @@ class Calls:
             if lacking is not None:
                 hint = yield from self._remedy(function, routed.wired, lacking)
                 error.args = (f"{error}\nHINT: {hint}",)
-            raise placed(error, function.label) from None
+            raise placed(error, function.label) from error.__cause__
 
     def _remedy(
         self, function: ProxyFunction, wired: Wired, partition: int
@@ -280,6 +281,8 @@ class Calls:
     ) -> Steps[dict[int, list[Any]]]:
         started = time.monotonic()
         Options(timeout=timeout)
+        if not isinstance(sql, str):
+            raise TypeError(f"execute takes SQL as a str, not {type(sql).__name__}")
         deadline = started + (timeout or INFINITE)
         yield from self.preparer.refresh(deadline)
         try:
@@ -309,14 +312,15 @@ class Reader:
         self._partitions = partitions
 
     def whole(self, talk: Conversations) -> Any:
-        results_of(talk)
-        return self._collected(talk, _answered(talk))
+        answered = _answered(talk)
+        self._check(talk, answered)
+        return self._collected(talk, answered)
 
     def partial(self, talk: Conversations) -> Any:
         answered = _answered(talk)
         need = min(self._prepared.options.need, len(self._partitions))
         if len(answered) < need:
-            results_of(talk)
+            self._check(talk, answered)
         errors = {
             partition: outcome.error
             for partition, outcome in talk.outcomes().items()
@@ -331,6 +335,18 @@ class Reader:
             return self._collected(talk, [one for one in answered if one[0] == won])
         results_of(talk)
         return self._collected(talk, [])
+
+    def _check(self, talk: Conversations, answered: Sequence[Answered]) -> None:
+        """Raise if one was not committed; what the others sent is in the outcomes."""
+        try:
+            results_of(talk)
+        except Error as error:
+            for partition, link, result in answered:
+                with suppress(Error):
+                    call = self._prepared
+                    rows = rows_of(call.function, call.answer, link, result)
+                    error.outcomes[partition].rows.extend(rows)
+            raise
 
     def _collected(self, talk: Conversations, answered: Sequence[Answered]) -> Any:
         """Return the answer. An error tells that all was committed nevertheless."""

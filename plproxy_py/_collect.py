@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plproxy_py import _rows
 from plproxy_py._links import Link
+from plproxy_py.errors import Error, ResultError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.gather import Custom
 from plproxy_py.ordering import OutOfOrder, window
@@ -59,7 +60,14 @@ def answer_of(
         for partition, link, result in answered:
             gather.each.check_count(result.ntuples)
             rows[partition] = load_once(partition, link, result)
-        return gather.function([gather.each.collect([own]) for own in rows.values()])
+        answers = [gather.each.collect([own]) for own in rows.values()]
+        try:
+            return gather.function(answers)
+        except Error:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise ResultError(f"combine= raised {kind}: {error}") from error
     keyed = []
     for partition, link, result in answered:
         own = load_once(partition, link, result)

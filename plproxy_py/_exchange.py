@@ -162,7 +162,7 @@ class Exchange:
         width = self._widths.get(sql)
         if width is None:
             return FIRST_ROWS
-        return max(1, min(MOST_ROWS, CHUNK_BYTES // (width + 1)))
+        return max(FIRST_ROWS, min(MOST_ROWS, CHUNK_BYTES // (width + 1)))
 
     def learn_width(self, sql: bytes, width: int) -> None:
         """Note how many bytes a row of the statement had."""

@@ -58,6 +58,13 @@ def _check_all(batch: Batch, items: object) -> None:
                 batch.check(index, item)
 
 
+def _handed_out(results: list[Any]) -> Iterator[Any]:
+    """Yield the results, and hold none that was taken."""
+    results.reverse()
+    while results:
+        yield results.pop()
+
+
 def _run(batch: Batch, items: Iterator[Any]) -> Generator[Any, None, None]:
     broken: Exception | None = None
     index = 0
@@ -75,9 +82,9 @@ def _run(batch: Batch, items: Iterator[Any]) -> Generator[Any, None, None]:
                 break
             index += 1
             if is_full:
-                yield from run(batch.flush())
+                yield from _handed_out(run(batch.flush()))
         while batch.pending:
-            yield from run(batch.flush())
+            yield from _handed_out(run(batch.flush()))
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -109,10 +116,10 @@ async def _run_async(
                 break
             index += 1
             if is_full:
-                for result in await run_async(batch.flush()):
+                for result in _handed_out(await run_async(batch.flush())):
                     yield result
         while batch.pending:
-            for result in await run_async(batch.flush()):
+            for result in _handed_out(await run_async(batch.flush())):
                 yield result
     except GeneratorExit:
         raise

@@ -99,6 +99,11 @@ class Pipeline:
 
     def run_gen(self) -> PQGen[list[PGresult]]:
         """Send the calls and read their answers, to the end."""
+        if self._prepared.in_chunks:
+            # libpq leaves a stream's mode with the next plain statement, and not with
+            # the first one of a pipeline: its rows came as chunks.
+            yield from _wire.call_gen(self._pgconn, b"SELECT", ())
+            self._prepared.in_chunks = False
         self._pgconn.enter_pipeline_mode()
         try:
             yield from self._talk_gen()

@@ -17,15 +17,17 @@ class Prepared:
     """Names by SQL. ``enabled`` False: nothing is prepared on this connection.
 
     ``loaders``: what `_rows` knows of the columns of each, as long as it is the same.
+    ``in_chunks``: the connection's last statement may have been a stream.
     """
 
-    __slots__ = ("_names", "_seen", "enabled", "loaders")
+    __slots__ = ("_names", "_seen", "enabled", "in_chunks", "loaders")
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self._names: dict[bytes, bytes] = {}
         self._seen: set[bytes] = set()
         self.loaders: dict[bytes, Any] = {}
+        self.in_chunks = False
 
     def name(self, sql: bytes) -> bytes | None:
         """Return the name under which the statement is prepared."""

@@ -150,6 +150,7 @@ class Source:
         statement = self._statement
         for index, link in enumerate(links):
             self._exchange.listen(statement.label, self._partitions[index], link)
+            link.prepared.in_chunks = True
             call = _wire.stream_gen(
                 link.pgconn,
                 statement.sql,

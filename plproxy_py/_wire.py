@@ -37,6 +37,7 @@ Param = bytes | None
 _ROWS = pq.ExecStatus.TUPLES_OK
 _IDLE = pq.TransactionStatus.IDLE
 _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+MOST_LAST_WORDS = 4
 _ENDS = (*_GOOD, pq.ExecStatus.FATAL_ERROR)
 
 # libpq has chunks of rows since 17; before that, rows come one by one.
@@ -206,13 +207,15 @@ def resume_gen(
 
     ``broken``: what reading them ended with.
     """
-    if broken is not None:
-        if any(result.status == pq.ExecStatus.FATAL_ERROR for result in results):
-            return results
-        raise broken
-    yield from generators.send(pgconn)
-    # Where all was read already, nothing comes.
-    results += yield from generators.fetch_many(pgconn)
+    try:
+        if broken is not None:
+            raise broken
+        yield from generators.send(pgconn)
+        # Where all was read already, nothing comes.
+        results += yield from generators.fetch_many(pgconn)
+    except psycopg.Error:
+        if not _has_last_words(pgconn, results):
+            raise
     if results and is_stale(results):
         prepared.forget(sql)
         return (yield from call_gen(pgconn, sql, params, prepared))
@@ -238,14 +241,35 @@ def stream_gen(
         pgconn.set_single_row_mode()
     yield from generators.send(pgconn)
     results: list[PGresult] = []
-    while (result := (yield from generators.fetch(pgconn))) is not None:
-        if result.status not in _PARTS:
-            results.append(result)
-            if result.status not in _ENDS:
-                break  # COPY, which nobody here reads
-        elif take(result):
-            yield PAUSE
+    try:
+        while (result := (yield from generators.fetch(pgconn))) is not None:
+            if result.status not in _PARTS:
+                results.append(result)
+                if result.status not in _ENDS:
+                    break  # COPY, which nobody here reads
+            elif take(result):
+                yield PAUSE
+    except psycopg.Error:
+        if not _has_last_words(pgconn, results):
+            raise
     return results
+
+
+def _has_last_words(pgconn: PGconn, results: list[PGresult]) -> bool:
+    """Whether the server said, before the connection broke, how the statement ended.
+
+    ``results`` takes what libpq has of it still.
+    """
+    while pgconn.status == pq.ConnStatus.BAD and not pgconn.is_busy():
+        result = pgconn.get_result()
+        if result is None or len(results) > MOST_LAST_WORDS:
+            break
+        results.append(result)
+    return any(
+        result.status == pq.ExecStatus.FATAL_ERROR
+        and result.error_field(pq.DiagnosticField.SQLSTATE)
+        for result in results
+    )
 
 
 def is_good(results: Sequence[PGresult], pgconn: PGconn) -> bool:

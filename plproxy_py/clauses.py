@@ -91,6 +91,8 @@ def _check_count(name: str, count: object) -> None:
         raise TypeError(
             f"{name} is a number, or a parameter's name, not {type(count).__name__}"
         )
+    if isinstance(count, int) and count > MOST_ROWS:
+        raise SignatureError(f"{name} is at most {MOST_ROWS}")
 
 
 def _texts(name: str, given: object) -> tuple[str, ...]:

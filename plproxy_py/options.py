@@ -46,4 +46,5 @@ def _check_seconds(name: str, seconds: object, *, zero: bool) -> None:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"{name} is a number of seconds, not {type(seconds).__name__}")
     if not (seconds > 0 or (zero and seconds == 0)):
-        raise ValueError(f"{name} is above 0 seconds; leave it out for the default")
+        least = "at least" if zero else "above"
+        raise ValueError(f"{name} is {least} 0 seconds; leave it out for the default")
