@@ -216,12 +216,12 @@ def test_a_callable_takes_answers_in_tag_order(userdb: Driver) -> None:
     assert seen[0][1][0].id % 3 == 1
 
 
-def test_an_error_of_a_callable_is_raised_as_it_is(userdb: Driver) -> None:
+def test_after_a_callable_that_raised_the_connections_serve_on(userdb: Driver) -> None:
     def combine(answers: list[Any]) -> int:
         raise ArithmeticError("mine")
 
     counted = face(userdb, int, None, "counted() RETURNS int8", combine=combine)
-    with pytest.raises(ArithmeticError, match="mine"):
+    with pytest.raises(ResultError, match="combine= raised ArithmeticError: mine"):
         userdb.run(counted())
     assert len(userdb.execute("userdb", "SELECT 7", timeout=3)) == 4
 
