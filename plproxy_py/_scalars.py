@@ -13,15 +13,11 @@ import operator
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
-
-
-def _unset(normal: Any) -> bytes:
-    raise NotImplementedError
 
 
 class OutOfRange(ValueError):
@@ -32,17 +28,17 @@ class OutOfRange(ValueError):
 class Codec:
     """``normal``: a value, never None, to its normal form; ``text``: that to text.
 
-    ``encode``: the text as it is sent, where there is a shorter way to it.
+    ``encode``: the text as it is sent.
     """
 
     normal: Callable[[Any], Any]
     text: Callable[[Any], str]
-    encode: Callable[[Any], bytes] = field(default=_unset)
+    encode: Callable[[Any], bytes]
 
-    def __post_init__(self) -> None:
-        if self.encode is _unset:
-            text = self.text
-            object.__setattr__(self, "encode", lambda normal: text(normal).encode())
+
+def by_text(normal: Callable[[Any], Any], text: Callable[[Any], str]) -> Codec:
+    """Return a codec whose text is sent as it is."""
+    return Codec(normal, text, lambda value: text(value).encode())
 
 
 def refusal(expected: str, value: object) -> TypeError:
@@ -340,23 +336,23 @@ SCALARS = {
     "varchar": Codec(_text, _same, str.encode),
     "bpchar": Codec(_text, _same, str.encode),
     "name": Codec(_name, _same, str.encode),
-    '"char"': Codec(_char, _same),
+    '"char"': by_text(_char, _same),
     "int2": Codec(_integer(-(2**15), 2**15 - 1, "int2"), str, b"%d".__mod__),
     "int4": Codec(_integer(-(2**31), 2**31 - 1, "int4"), str, b"%d".__mod__),
     "int8": Codec(_integer(-(2**63), 2**63 - 1, "int8"), str, b"%d".__mod__),
-    "oid": Codec(_integer(0, 2**32 - 1, "oid"), str),
-    "float4": Codec(_float4, _float_text),
-    "float8": Codec(_float8, _float_text),
-    "numeric": Codec(_numeric, str),
-    "bool": Codec(_bool, lambda value: "t" if value else "f"),
-    "bytea": Codec(_bytea, lambda value: "\\x" + value.hex()),
-    "date": Codec(_moment(date, "date", lambda value: value), _iso(date)),
-    "time": Codec(_moment(time, "time", _naive), _iso(time)),
-    "timetz": Codec(_moment(time, "timetz", _offset), _iso(time)),
-    "timestamp": Codec(_moment(datetime, "timestamp", _naive), _iso(datetime)),
-    "timestamptz": Codec(_moment(datetime, "timestamptz", utc), _iso(datetime)),
-    "interval": Codec(_interval, _interval_text),
-    "uuid": Codec(_uuid, str),
-    "json": Codec(_json, _same),
-    "jsonb": Codec(_jsonb, _same),
+    "oid": by_text(_integer(0, 2**32 - 1, "oid"), str),
+    "float4": by_text(_float4, _float_text),
+    "float8": by_text(_float8, _float_text),
+    "numeric": by_text(_numeric, str),
+    "bool": by_text(_bool, lambda value: "t" if value else "f"),
+    "bytea": by_text(_bytea, lambda value: "\\x" + value.hex()),
+    "date": by_text(_moment(date, "date", lambda value: value), _iso(date)),
+    "time": by_text(_moment(time, "time", _naive), _iso(time)),
+    "timetz": by_text(_moment(time, "timetz", _offset), _iso(time)),
+    "timestamp": by_text(_moment(datetime, "timestamp", _naive), _iso(datetime)),
+    "timestamptz": by_text(_moment(datetime, "timestamptz", utc), _iso(datetime)),
+    "interval": by_text(_interval, _interval_text),
+    "uuid": by_text(_uuid, str),
+    "json": by_text(_json, _same),
+    "jsonb": by_text(_jsonb, _same),
 }

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from plproxy_py._scalars import SCALARS, Codec, plain_str, refusal, utc
+from plproxy_py._scalars import SCALARS, Codec, by_text, plain_str, refusal, utc
 from plproxy_py.arrays import ELEMENTS
 from plproxy_py.pgtypes import PgType
 
@@ -31,7 +31,7 @@ def codec(type: PgType) -> Codec | None:
     scalar = SCALARS.get(type.name)
     if scalar is None or not type.is_array:
         return scalar
-    return Codec(_array_normal(type, scalar.normal), _array_text(scalar.text))
+    return by_text(_array_normal(type, scalar.normal), _array_text(scalar.text))
 
 
 def opaque(value: Any, is_array: bool = False) -> Any:

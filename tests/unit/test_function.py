@@ -219,3 +219,35 @@ def test_hashes_from_home() -> None:
     )
     with pytest.raises(RoutingError, match="the hash is NULL"):
         whole.tag([["a"]], FOUR, pick, (whole.run_on, [None]))
+
+
+@pytest.mark.parametrize(
+    ("signature", "given"),
+    [
+        (
+            "f(a text, b int, c numeric, d bool[]) returns int",
+            ["ž", -7, "1.50", [True]],
+        ),
+        ("f(a text, b int, c numeric, d bool[]) returns int", [None] * 4),
+    ],
+)
+def test_texts_are_the_parameters_of_plain_functions(
+    signature: str, given: list[Any]
+) -> None:
+    function = define(signature)
+    normals = function.arguments(given, {})
+    assert function.is_plain
+    assert function.texts(normals) == function.params(normals)
+
+
+def test_what_needs_more_than_texts_is_not_plain() -> None:
+    assert not define("f(a timestamptz) returns int").is_plain
+    assert not define("f(a inet) returns int").is_plain
+
+
+def test_the_texts_of_split_arrays_are_their_parts() -> None:
+    function = define("f(keys int[], note text) returns setof int", SPLIT)
+    tags = function.tag(function.arguments([[1, 2], "x"], {}), FOUR, pick)
+    assert tags.arguments is not None
+    for own in tags.arguments:
+        assert function.texts(own) == function.params(own)
