@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 
 from plproxy_py import _wire
-from plproxy_py._links import Connector, Link
+from plproxy_py._connector import Connector
+from plproxy_py._links import Link
 from plproxy_py._steps import Arrival, Steps, Talk
 from plproxy_py._waiting import INFINITE, WRITE, Stepper
 from plproxy_py.errors import (

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from plproxy_py._connector import Connector
 from plproxy_py._exchange import Exchange, Statement
-from plproxy_py._links import Connector
 from plproxy_py._pools import Wired
 from plproxy_py._steps import Steps, run_async
 from plproxy_py._waiting import INFINITE

@@ -19,8 +19,8 @@ from typing import Any
 
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap
+from plproxy_py._connector import Connector
 from plproxy_py._home import Home
-from plproxy_py._links import Connector
 from plproxy_py._pools import Wired
 from plproxy_py._steps import Steps, run_async
 from plproxy_py._waiting import INFINITE

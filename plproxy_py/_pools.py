@@ -16,7 +16,8 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 
 from plproxy_py import _leases
-from plproxy_py._links import Adapters, Connector, Link, Session
+from plproxy_py._connector import Connector
+from plproxy_py._links import Link, Session
 from plproxy_py._steps import Arrival, Steps
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import (
@@ -53,15 +54,15 @@ class Pools:
 
     def __init__(
         self,
-        adapters: Adapters,
+        connector: Connector,
         pool_size: int,
         max_waiting: int,
-        application_name: str,
+        max_connections_per_server: int | None = None,
     ) -> None:
-        self.connector = Connector(adapters)
+        self.connector = connector
         self._size = pool_size
         self._max_waiting = max_waiting
-        self._application_name = application_name
+        self._most_per_server = max_connections_per_server
         # Again by the same thread where the collector finds a stream.
         self._lock = threading.RLock()
         self._pools: dict[Session, Pool] = {}
@@ -256,8 +257,7 @@ class Pools:
                     lease.connections[index] = None
                     link.close()
                 opening[index] = self.connector.open(
-                    wired.pools[partitions[index]].session,
-                    f"{self._application_name} {wired.config.name}".rstrip(),
+                    wired.pools[partitions[index]].session, wired.config.name
                 )
         if not opening:
             return

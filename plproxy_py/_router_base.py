@@ -20,6 +20,7 @@ from plproxy_py._calls import Calls
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap, FileClusters, FixedClusters
 from plproxy_py._connections import Borrowed, borrow
+from plproxy_py._connector import Connector, Password
 from plproxy_py._exchange import Exchange
 from plproxy_py._home import Home
 from plproxy_py._home_clusters import HomeClusters
@@ -44,6 +45,8 @@ class RouterBase:
         hashes: Mapping[str, Callable[..., Any]] | None = None,
         pool_size: int = 8,
         max_waiting: int = 1000,
+        max_connections_per_server: int | None = None,
+        password: Password | None = None,
         allow_connect: Sequence[str] | bool = (),
         application_name: str = "plproxy_py",
         on_notice: Callable[[Notice], None] | None = None,
@@ -52,7 +55,12 @@ class RouterBase:
             raise ConfigError("pool_size is at least 1 and max_waiting at least 0")
         self.adapters = Adapters(psycopg.adapters)
         self._catalog = Catalog(hashes or {})
-        self._pools = Pools(self.adapters, pool_size, max_waiting, application_name)
+        self._pools = Pools(
+            Connector(self.adapters, application_name, password),
+            pool_size,
+            max_waiting,
+            max_connections_per_server,
+        )
         self._exchange = Exchange(self._pools, on_notice or log_notice)
         self._routing = Routing(
             self._pools,

@@ -13,6 +13,7 @@ from psycopg.adapt import AdaptersMap
 from plproxy_py import ConfigError, DeclarationError, NoSuchCluster
 from plproxy_py._catalog import Catalog
 from plproxy_py._clusters import FILE_TTL, ClusterMap, FileClusters
+from plproxy_py._connector import Connector
 from plproxy_py._pools import Pools
 from plproxy_py._steps import run
 
@@ -35,7 +36,7 @@ class World:
         self.functions = folder / "functions.sql"
         self.catalog = Catalog({})
         self.clock = Clock()
-        self.map = ClusterMap(Pools(AdaptersMap(), 1, 1, "test"))
+        self.map = ClusterMap(Pools(Connector(AdaptersMap()), 1, 1))
         self.count = 0
         self.write("a", "one")
         self.clusters = FileClusters(self.map, self.catalog, self.config, self.clock)

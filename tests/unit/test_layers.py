@@ -24,8 +24,8 @@ FLOORS = [
     " expression tagging result fits hints made_rows hint_types answers clauses gather"
     " options function evaluation compiler comparison ordering aggregates combine",
     "config keys sources sources/* stubs stubs/*",
-    "_wire _pipeline _waiting _links _rows _notices _leases _prepared _collect"
-    " _versions",
+    "_wire _pipeline _waiting _links _connector _rows _notices _leases _prepared"
+    " _collect _versions",
     "_steps _conversations _pools _explain _catalog _exchange _routing _clusters"
     " _home _home_clusters _preparing _scatter _streams _parts _lines _windows"
     " _batches _connections _calls _flights _direct _router_base",
