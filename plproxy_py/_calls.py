@@ -62,7 +62,7 @@ class Calls:
             return self._source(prepared)
         if prepared.routed is None:
             return prepared.nothing
-        return (yield from self._answer(prepared, prepared.routed))
+        return (yield from self.answer(prepared, prepared.routed))
 
     def each(self, callee: Callee, calls: Mapping[int, Any]) -> Steps[Any]:
         """Call each partition with its own arguments; return the answer."""
@@ -106,9 +106,10 @@ class Calls:
         own = next(iter(called.values()))
         prepared = Prepared(function, answer, options, own, routed)
         prepared.check_need()
-        return (yield from self._answer(prepared, routed))
+        return (yield from self.answer(prepared, routed))
 
-    def _answer(self, prepared: Prepared, routed: Routed) -> Steps[Any]:
+    def answer(self, prepared: Prepared, routed: Routed) -> Steps[Any]:
+        """Send a call that is prepared; return its answer."""
         answer, options = prepared.answer, prepared.options
         statement = prepared.statement(routed)
         exchange, wired, partitions = (

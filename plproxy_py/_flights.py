@@ -27,10 +27,10 @@ from plproxy_py._routing import Routed
 from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE, TICK
 from plproxy_py.errors import ResultError
-from plproxy_py.function import ProxyFunction
+from plproxy_py.function import HomeDefault, ProxyFunction
 from plproxy_py.options import Options
 from plproxy_py.result import Answer
-from plproxy_py.tagging import RunOn, Tags
+from plproxy_py.tagging import RunHash, RunHome, RunOn, Tags
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class Way:
     """A function that can take the short way, and how.
 
-    ``hash``: leads to one partition, where the answer is that partition's.
+    ``hash``: of normal forms, where it is sure to be an int8 or None. ``is_gathered``:
+    the answer is made of the partitions' rows by a rule.
     """
 
     function: ProxyFunction
@@ -49,6 +50,29 @@ class Way:
     cluster: str
     run_on: RunOn
     hash: Callable[[Sequence[Any]], Any] | None
+    is_gathered: bool
+
+
+def way_of(function: ProxyFunction, options: Options) -> Way | None:
+    """Return how a function takes the short way, None if it can't."""
+    answer, run_on = function.answer, function.run_on
+    if (
+        answer is None
+        or answer.stream
+        or options.partial
+        or options.first
+        or function.split
+        or function.row_type is not None
+        or function.connect is not None
+        or not isinstance(function.cluster, str)
+        or isinstance(run_on, RunHome)
+        or not function.is_plain
+        or any(isinstance(d, HomeDefault) for d in function.defaults.values())
+    ):
+        return None
+    hash = run_on.hash if isinstance(run_on, RunHash) and run_on.by else None
+    is_gathered = function.gather is not None
+    return Way(function, answer, options, function.cluster, run_on, hash, is_gathered)
 
 
 class Leg:

@@ -88,7 +88,7 @@ class Pipeline:
         self._by_name = False  # how those in flight were sent, all the same way
         self._stale: list[int] = []
         self._is_announced = False
-        self._name = prepared.name(sql)
+        self._name = prepared.names.get(sql)
         if self._name is None and (prepared.is_due(sql) or len(params) >= MANY):
             self._name = new_name(sql) if prepared.enabled else None
 
@@ -171,7 +171,7 @@ class Pipeline:
         """
         self._is_announced = True
         prepared, pgconn = self._prepared, self._pgconn
-        if prepared.name(self._sql) is not None:
+        if prepared.names.get(self._sql) is not None:
             return
         if (oldest := prepared.oldest()) is not None:
             prepared.forget(oldest[0])

@@ -14,24 +14,20 @@ MOST_PREPARED = 100
 
 
 class Prepared:
-    """Names by SQL. ``enabled`` False: nothing is prepared on this connection.
+    """Their ``names``, by SQL. ``enabled`` False: nothing is prepared here.
 
     ``loaders``: what `_rows` knows of the columns of each, as long as it is the same.
     ``in_chunks``: the connection's last statement may have been a stream.
     """
 
-    __slots__ = ("_names", "_seen", "enabled", "in_chunks", "loaders")
+    __slots__ = ("_seen", "enabled", "in_chunks", "loaders", "names")
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
-        self._names: dict[bytes, bytes] = {}
+        self.names: dict[bytes, bytes] = {}
         self._seen: set[bytes] = set()
         self.loaders: dict[bytes, Any] = {}
         self.in_chunks = False
-
-    def name(self, sql: bytes) -> bytes | None:
-        """Return the name under which the statement is prepared."""
-        return self._names.get(sql)
 
     def is_due(self, sql: bytes) -> bool:
         """Whether to prepare the statement now: it comes for the second time."""
@@ -46,20 +42,20 @@ class Prepared:
 
     def oldest(self) -> tuple[bytes, bytes] | None:
         """Return what has to go before another can come, as (SQL, name)."""
-        if len(self._names) < MOST_PREPARED:
+        if len(self.names) < MOST_PREPARED:
             return None
-        return next(iter(self._names.items()))
+        return next(iter(self.names.items()))
 
     def add(self, sql: bytes) -> None:
-        self._names[sql] = new_name(sql)
+        self.names[sql] = new_name(sql)
 
     def forget(self, sql: bytes) -> None:
-        self._names.pop(sql, None)
+        self.names.pop(sql, None)
         self.loaders.pop(sql, None)
 
     def clear(self) -> None:
         """Note that the server has forgotten all of them."""
-        self._names.clear()
+        self.names.clear()
         self.loaders.clear()
 
 

@@ -145,12 +145,6 @@ class Preparer:
             )
         return (yield from self._row_types.described(function, deadline))
 
-    def current(self, name: str) -> Wired | None:
-        """Return a cluster that can be taken as it is, None if one must look."""
-        if self.clusters is None or self.reflected is not None:
-            return None
-        return self.clusters.current(name)
-
     def prepare(
         self, callee: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Steps[Prepared]:

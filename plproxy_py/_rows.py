@@ -29,6 +29,7 @@ TEXT_OID = 25
 
 Reader = Callable[[Any], Any]
 KeyOf = Callable[[bytes | None], Any]
+Load = Callable[["PGresult"], list[Any]]
 
 
 class _Dumping:
@@ -99,17 +100,30 @@ def load_cached(link: Link, result: PGresult, answer: Answer, sql: bytes) -> lis
 
     Raise as `load_rows` does.
     """
-    if result.ntuples == 0:
-        return []
+    return _cached(link, result, answer, sql)(result) if result.ntuples else []
+
+
+def one_answer(link: Link, result: PGresult, answer: Answer, sql: bytes) -> Any:
+    """Return the answer that one partition's rows are, by a prepared statement.
+
+    Raise as `load_rows`, `Answer.check_count` and `Answer.collect` do.
+    """
+    if result.ntuples == 1 and not answer.setof:
+        row = _cached(link, result, answer, sql)(result)[0]
+        if row is not None or answer.nullable:
+            return row
+    answer.check_count(result.ntuples)
+    return answer.collect((load_cached(link, result, answer, sql),))
+
+
+def _cached(link: Link, result: PGresult, answer: Answer, sql: bytes) -> Load:
     known = link.prepared.loaders.get(sql)
     version = link.adapters.version
     if known is None or known[0] is not answer or known[2] != version:
         known = answer, _loader(link, result, answer, answer.make_row), version
         link.prepared.loaders[sql] = known
-    return known[1](result)
-
-
-Load = Callable[["PGresult"], list[Any]]
+    load: Load = known[1]
+    return load
 
 
 def _loader(link: Link, result: PGresult, answer: Answer, make_row: MakeRow) -> Load:

@@ -17,10 +17,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import psycopg
 from psycopg.waiting import Ready, Wait
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
+    from psycopg.pq.abc import PGconn
 
 T = TypeVar("T")
 
@@ -127,6 +129,39 @@ def wait_many(stepper: Stepper[Any], arrivals: Collection[Future[Any]] = ()) -> 
                     selector.modify(key.fd, wanted, key.data)
             if stepper.enough:
                 return
+
+
+async def answered(fileno: int, pgconn: PGconn, deadline: float) -> bool:
+    """Wait on this event loop until a result can be taken; return whether it can."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[bool] = loop.create_future()
+
+    def read() -> None:
+        try:
+            pgconn.consume_input()
+            is_busy = pgconn.is_busy()
+        except psycopg.Error as error:  # else it would end in the loop's own log
+            loop.remove_reader(fileno)
+            if not over.done():
+                over.set_exception(error)
+        else:
+            if not is_busy and not over.done():
+                over.set_result(True)
+
+    def late() -> None:
+        if not over.done():
+            over.set_result(False)
+
+    timer = None
+    if deadline != INFINITE:
+        timer = loop.call_later(deadline - time.monotonic(), late)
+    loop.add_reader(fileno, read)
+    try:
+        return await over
+    finally:
+        loop.remove_reader(fileno)
+        if timer is not None:
+            timer.cancel()
 
 
 _BELL = -1

@@ -76,16 +76,16 @@ def call_gen(
     constraint adds its error behind the rows. ``prepared``: the connection's prepared
     statements, among which this one may be, or come to be.
     """
-    if prepared is None or not (prepared.name(sql) or prepared.is_due(sql)):
+    if prepared is None or not (prepared.names.get(sql) or prepared.is_due(sql)):
         send(pgconn, sql, params)
         results: list[PGresult] = yield from generators.execute(pgconn)
         return results
     for attempt in (1, 2):
-        if is_new := prepared.name(sql) is None:
+        if is_new := prepared.names.get(sql) is None:
             results = yield from _prepare_gen(pgconn, sql, prepared)
             if any(result.status not in _GOOD for result in results):
                 return results
-        name = prepared.name(sql)
+        name = prepared.names.get(sql)
         assert name is not None
         send_prepared(pgconn, name, params)
         results = yield from generators.execute(pgconn)
@@ -144,19 +144,20 @@ def is_stale(results: Sequence[PGresult]) -> bool:
     )
 
 
+def post(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> bool:
+    """Send a prepared statement with texts; return whether all of it left."""
+    pgconn.send_query_prepared(name, params)
+    return pgconn.flush() == 0
+
+
 def converse(
     pgconn: PGconn,
     poll: Callable[[float], object],
     name: bytes,
     params: Sequence[Param],
     deadline: float,
-    results: list[PGresult],
 ) -> bool:
-    """Send a prepared statement and wait for its end on this thread.
-
-    ``results`` takes what came. Return whether that is one result with rows, and
-    committed. Otherwise, and after an exception, `resume_gen` goes on from here.
-    """
+    """Send as `post` does, and wait on this thread; return whether an answer came."""
     pgconn.send_query_prepared(name, params)
     if pgconn.flush():
         return False
@@ -170,7 +171,14 @@ def converse(
         if poll(wait * 1000):
             pgconn.consume_input()
             if not pgconn.is_busy():
-                break
+                return True
+
+
+def take_answer(pgconn: PGconn, results: list[PGresult]) -> bool:
+    """Take what came; return whether that is one result with rows, and committed.
+
+    Otherwise, and after an exception, `resume_gen` goes on from here.
+    """
     if (result := pgconn.get_result()) is None:
         return False
     results.append(result)
