@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 from plproxy_py._calls import Calls
-from plproxy_py._parts import BUDGET, Call, Gauge
+from plproxy_py._parts import BUDGET, Call, Gauge, Kind, Single, call_of
 from plproxy_py._pools import Wired
 from plproxy_py._preparing import Callee, Prepared, arguments_of
 from plproxy_py._routing import Routing
@@ -54,7 +53,7 @@ class _Done:
 class _Way:
     """From arguments to a call, where that takes no waiting.
 
-    ``since``: when the function was looked up. ``wired``: None where somebody must be
+    ``since``: when the function was looked up. ``kind``: None where somebody must be
     asked, for a cluster or a hash.
     """
 
@@ -69,30 +68,32 @@ class _Way:
     ) -> None:
         self.since = since
         self.function = function
-        self.wired = wired
+        self.kind = None if wired is None else Kind(function, answer, options, wired)
+        self.nothing = Prepared(function, answer, options, [], None).nothing
         self._routing = routing
-        self._answer = answer
-        self._options = options
-        self._is_plain = function.is_plain
         self._is_counted = function.counts != Counts()
+        self._is_plain = function.is_plain
         run_on = function.run_on
         self._hash: RunHash | None = None
         if isinstance(run_on, RunHash) and not function.split:
             self._hash = run_on
-
-    @property
-    def nothing(self) -> Any:
-        """What a strict function answers to NULL."""
-        return Prepared(self.function, self._answer, self._options, [], None).nothing
+        self._is_short = self._hash and self._hash.by and function.is_plain
 
     def call(
-        self, wired: Wired, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, kind: Kind, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Call | None:
         """Return a call, None for a NULL argument of a strict function.
 
         Raise what forbids the call.
         """
-        function, config = self.function, wired.config
+        function, config = self.function, kind.wired.config
+        hashed = self._hash
+        if self._is_short and hashed is not None:
+            normals, texts = function.converted(args, kwargs)
+            if function.strict and None in normals:
+                return None
+            if (hash := hashed.hash(normals)) is not None:
+                return Single(kind, normals, config.partition_of(hash), texts)
         normals = function.normals(function.bind(args, kwargs))
         if function.strict and any(normal is None for normal in normals):
             return None
@@ -100,22 +101,17 @@ class _Way:
             function.window(normals)
         if not self._is_plain:
             function.place(normals, config.timezone)
-        hashes: Sequence[int] = ()
-        if self._hash is not None:
-            hashes = hashes_of(self._hash.hash(normals), self._hash.setof)
-        if len(hashes) == 1:
-            partitions: Sequence[int] = (config.partition_of(hashes[0]),)
-            params = [self._dump(normals)]
+        if hashed is not None:
+            hashes = hashes_of(hashed.hash(normals), hashed.setof)
+            if len(hashes) == 1:
+                partition = config.partition_of(hashes[0])
+                return Single(kind, normals, partition, self._dump(normals))
+        tags = function.tag(normals, config, self._routing.pick)
+        if tags.arguments is None:
+            params = [self._dump(normals)] * len(tags.partitions)
         else:
-            tags = function.tag(normals, config, self._routing.pick)
-            partitions = tags.partitions
-            if tags.arguments is None:
-                params = [self._dump(normals)] * len(partitions)
-            else:
-                params = [self._dump(own) for own in tags.arguments]
-        return Call(
-            function, self._answer, self._options, normals, wired, partitions, params
-        )
+            params = [self._dump(own) for own in tags.arguments]
+        return call_of(kind, normals, tags.partitions, params)
 
     def _dump(self, normals: Sequence[Any]) -> Sequence[bytes | None]:
         if self._is_plain:
@@ -141,7 +137,7 @@ class Batch:
         self._calls = calls
         self._callee = callee
         self._queue: deque[Call | _Done] = deque()
-        self._since = 0.0
+        self._fresh, self._since = 0, 0.0  # calls of no window yet, from when on
         self._limit, self._most = sizes
         self._is_timed = False
         self._way: _Way | None = None
@@ -161,7 +157,7 @@ class Batch:
     def take(self, index: int, item: object) -> bool | None:
         """Do what `add` does, if that takes no waiting; None: it does."""
         now, way = time.monotonic(), self._way
-        if way is None or way.wired is None or now - way.since > LINGER:
+        if way is None or way.kind is None or now - way.since > LINGER:
             return None
         args: Sequence[Any]
         if type(item) is tuple:
@@ -170,7 +166,7 @@ class Batch:
             args, kwargs = arguments_of(item, way.function.label, f"item {index}")
         done: Call | _Done | None
         try:
-            done = way.call(way.wired, args, kwargs)
+            done = way.call(way.kind, args, kwargs)
         except (Error, TypeError, ValueError) as error:
             done = _Done(error=self._refused(error))
         return self._put(done or _Done(way.nothing), now)
@@ -206,18 +202,18 @@ class Batch:
         return refused
 
     def _put(self, done: Call | _Done, now: float) -> bool:
-        queue = self._queue
-        if not queue:
+        if not self._fresh:
             self._since = now
-        queue.append(done)
+        self._fresh += 1
+        self._queue.append(done)
         if isinstance(done, Call):
             self.gauge.params += done.size
             if not done.left:
                 done.settle(self._calls.exchange)  # an empty SPLIT
-            if done.timeout < INFINITE:
+            if done.kind.timeout < INFINITE:
                 self._limit = min(self._limit, MOST_TIMED)
         return (
-            len(queue) >= self._limit
+            self._fresh >= self._limit
             or self.gauge.params >= BUDGET
             or now - self._since > LINGER
         )
@@ -251,47 +247,64 @@ class Batch:
                 if isinstance(first, Call):
                     if first.left:
                         break
-                    if first.error is not None:
-                        yield from self._tell(first, first.error)
-                    self._note(first)
+                    if first.failed is not None:
+                        yield from self._tell(first, first.failed)
+                    self.gauge.held -= first.width
+                    self.gauge.params -= first.size
+                    self._told[first.became] += 1
+                    first.let_go()
+                    error = first.failed
                 else:
                     self._told[None] += 1
-                results.append(first.value if first.error is None else first.error)
+                    error = first.error
+                results.append(first.value if error is None else error)
                 # The window keeps its calls to its end, and would keep their answers.
                 first.value = None
                 queue.popleft()
         return results
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a window was begun that has not come to its end."""
+        return self._window is not None
+
+    def start(self) -> None:
+        """Send what is queued as far as it goes without waiting; `flush` goes on."""
+        self._window = self._opened_window()
+        if self._window is not None:
+            self._window.start()
+
     def _go(self) -> Steps[None]:
         if self._window is None:
-            calls = [one for one in self._queue if isinstance(one, Call) and one.left]
-            if not calls:
-                return
-            sql = calls[0].function.query.sql
-            # One that was declared anew meanwhile has to wait.
-            calls = list(takewhile(lambda one: one.function.query.sql == sql, calls))
-            self._limit = min(self._limit * 4, self._most)
-            self._way = None
-            self._window = Window(self._calls.exchange, calls, self.gauge, self._down)
+            self._window = self._opened_window()
         window = self._window
+        if window is None:
+            return
         try:
             yield from window.go()
         finally:
             if window.is_over:
                 self._window = None
 
+    def _opened_window(self) -> Window | None:
+        """Return a window for what is queued and not sent, None if nothing is."""
+        self._fresh = 0
+        calls = [one for one in self._queue if isinstance(one, Call) and one.left]
+        if not calls:
+            return None
+        kind = calls[0].kind
+        # One that was declared anew meanwhile has to wait.
+        calls = [one for one in calls if one.kind is kind or one.kind.sql == kind.sql]
+        self._limit = min(self._limit * 4, self._most)
+        self._way = None
+        return Window(self._calls.exchange, calls, self.gauge, self._down)
+
     def _tell(self, call: Call, error: Error) -> Steps[None]:
         """Say of an error which call it is about, and what helps."""
         try:
             yield from self._calls.told(call.prepared, call.routed, _raising(error))
         except Error as told:
-            call.error = told
-
-    def _note(self, call: Call) -> None:
-        self.gauge.held -= call.width
-        self.gauge.params -= call.size
-        self._told[call.state] += 1
-        call.parts = []  # they hold the call
+            call.failed = told
 
     def stop(self) -> None:
         """Send no more, and cancel what runs. Connections that were busy are closed."""
@@ -303,7 +316,7 @@ class Batch:
         """Say what became of all calls so far."""
         told = dict(self._told)
         for one in self._queue:
-            told[one.state if isinstance(one, Call) else None] += 1
+            told[one.became if isinstance(one, Call) else None] += 1
         return (
             f"{self.label}: {sum(told.values())} calls were taken: "
             f"{told['committed']} committed, {told['failed']} failed, "
@@ -325,15 +338,8 @@ def _called(prepared: Prepared) -> Call | _Done:
     routed = prepared.routed
     if routed is None:
         return _Done(prepared.nothing)
-    return Call(
-        prepared.function,
-        prepared.answer,
-        prepared.options,
-        prepared.normals,
-        routed.wired,
-        routed.tags.partitions,
-        routed.params,
-    )
+    kind = Kind(prepared.function, prepared.answer, prepared.options, routed.wired)
+    return call_of(kind, prepared.normals, routed.tags.partitions, routed.params)
 
 
 def _raising(error: Error) -> Steps[None]:

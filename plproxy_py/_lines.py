@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from plproxy_py import _wire
 from plproxy_py._exchange import Exchange
 from plproxy_py._links import Link
-from plproxy_py._parts import Call, Gauge, Part
+from plproxy_py._parts import BUDGET, Call, Gauge, Part, Single
 from plproxy_py._pipeline import Pipeline, size_of
 from plproxy_py._pools import Loan, Pool
 from plproxy_py._steps import Arrival, Steps
@@ -69,11 +69,10 @@ class Line:
         head = window.head
         return head is not None and any(part.pool is self.pool for part in head.parts)
 
-    def answered(self, index: int, results: list[PGresult], is_prepared: bool) -> None:
+    def answered(self, index: int, results: list[PGresult], is_prepared: bool) -> bool:
         part, window = self.parts[index], self.window
-        failed = _wire.sync_failure(results)
-        part.results, part.seconds = results, time.monotonic() - part.began
-        width = 0
+        part.seconds = time.monotonic() - part.began
+        failed, width, gauge = _wire.sync_failure(results), 0, window.gauge
         if failed is None:
             part.state = "committed"
             width = size_of(results[-1])
@@ -82,10 +81,19 @@ class Line:
             part.error = failed
             if not isinstance(failed, ConnectionLost):
                 part.state = "failed"
-        window.gauge.took(part.size, width)
-        part.call.end(part, window.exchange, is_prepared)
-        if window.is_starving or window.gauge.is_full:
+        gauge.took(part.size, width)
+        if not (
+            is_prepared
+            and failed is None
+            and type(part) is Single
+            and part.land(results[-1])
+        ):
+            part.results = results
+            part.call.end(part, window.exchange)
+        if window.is_starving or gauge.held > BUDGET:
             window.stepper.enough = True
+            return self.may_read()
+        return True
 
     @property
     def unfinished(self) -> list[Part]:

@@ -25,8 +25,7 @@ def call_many(calls: Calls, callee: Callee, items: Iterable[Any]) -> Results[Any
     Raise TypeError for an item that holds no arguments.
     """
     batch = Batch(calls, callee, EAGER)
-    _check_all(batch, items)
-    return Results(_run(batch, iter(items)))
+    return Results(_run(batch, iter(items), _check_all(batch, items)))
 
 
 def iter_many(calls: Calls, callee: Callee, items: Iterable[Any]) -> Iterator[Any]:
@@ -39,8 +38,10 @@ async def call_many_async(
 ) -> Results[Any]:
     """Do what `call_many` does, on this event loop."""
     batch = Batch(calls, callee, EAGER)
-    _check_all(batch, items)
-    return Results([result async for result in _run_async(batch, _aiter(items))])
+    is_ahead = _check_all(batch, items)
+    return Results(
+        [result async for result in _run_async(batch, _aiter(items), is_ahead)]
+    )
 
 
 def iter_many_async(
@@ -50,12 +51,14 @@ def iter_many_async(
     return _run_async(Batch(calls, callee), _aiter(items))
 
 
-def _check_all(batch: Batch, items: object) -> None:
-    """Look at all items before the first call, where they are there already."""
-    if isinstance(items, (list, tuple)):
-        for index, item in enumerate(items):
-            if type(item) is not tuple:
-                batch.check(index, item)
+def _check_all(batch: Batch, items: object) -> bool:
+    """Look at all items before the first call, where they are there; return that."""
+    if not isinstance(items, (list, tuple)):
+        return False
+    for index, item in enumerate(items):
+        if type(item) is not tuple:
+            batch.check(index, item)
+    return True
 
 
 def _handed_out(results: list[Any]) -> Iterator[Any]:
@@ -65,7 +68,14 @@ def _handed_out(results: list[Any]) -> Iterator[Any]:
         yield results.pop()
 
 
-def _run(batch: Batch, items: Iterator[Any]) -> Generator[Any, None, None]:
+def _run(
+    batch: Batch, items: Iterator[Any], is_ahead: bool = False
+) -> Generator[Any, None, None]:
+    """Yield the results, in input order.
+
+    ``is_ahead``: no code of the caller's runs between items, so that a window may be
+    on its way while the next one is prepared.
+    """
     broken: Exception | None = None
     index = 0
     try:
@@ -81,7 +91,11 @@ def _run(batch: Batch, items: Iterator[Any]) -> Generator[Any, None, None]:
                 broken = error
                 break
             index += 1
-            if is_full:
+            if is_full and is_ahead:
+                while batch.is_running:
+                    yield from _handed_out(run(batch.flush()))
+                batch.start()
+            elif is_full:
                 yield from _handed_out(run(batch.flush()))
         while batch.pending:
             yield from _handed_out(run(batch.flush()))
@@ -98,8 +112,9 @@ def _run(batch: Batch, items: Iterator[Any]) -> Generator[Any, None, None]:
 
 
 async def _run_async(
-    batch: Batch, items: AsyncIterator[Any]
+    batch: Batch, items: AsyncIterator[Any], is_ahead: bool = False
 ) -> AsyncGenerator[Any, None]:
+    """Do what `_run` does, on this event loop."""
     broken: Exception | None = None
     index = 0
     try:
@@ -115,7 +130,12 @@ async def _run_async(
                 broken = error
                 break
             index += 1
-            if is_full:
+            if is_full and is_ahead:
+                while batch.is_running:
+                    for result in _handed_out(await run_async(batch.flush())):
+                        yield result
+                batch.start()
+            elif is_full:
                 for result in _handed_out(await run_async(batch.flush())):
                     yield result
         while batch.pending:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from plproxy_py import _rows
 from plproxy_py._calls import Reader
 from plproxy_py._exchange import Exchange
 from plproxy_py._links import Link
 from plproxy_py._pools import Pool, Wired
 from plproxy_py._preparing import Prepared
 from plproxy_py._routing import Routed
+from plproxy_py._rows import one_answer
 from plproxy_py._waiting import INFINITE
 from plproxy_py.errors import Error, Outcome, State
 from plproxy_py.function import ProxyFunction
@@ -79,6 +79,25 @@ class Gauge:
             self.most = self.held + self.params
 
 
+class Kind:
+    """What the calls of one function on one cluster have in common.
+
+    ``timeout``: seconds, from the moment when a window is sent. ``lands``: one
+    partition's rows are the answer.
+    """
+
+    def __init__(
+        self, function: ProxyFunction, answer: Answer, options: Options, wired: Wired
+    ) -> None:
+        self.function = function
+        self.answer = answer
+        self.options = options
+        self.wired = wired
+        self.sql = function.query.sql
+        self.timeout = options.timeout or wired.config.query_timeout or INFINITE
+        self.lands = function.gather is None
+
+
 class Part:
     """A call on one of its partitions.
 
@@ -93,71 +112,51 @@ class Part:
     error: Error | None = None
     link: Link | None = None
     results: Sequence[PGresult] = ()
+    partition: int
+    pool: Pool
+    params: Sequence[bytes | None]
+    size: int
 
-    def __init__(
-        self, call: Call, partition: int, pool: Pool, params: Sequence[bytes | None]
-    ) -> None:
-        self.call = call
-        self.partition = partition
-        self.pool = pool
-        self.params = params
-        size = 0
-        for param in params:
-            if param is not None:
-                size += len(param)
-        self.size = size
+    @property
+    def call(self) -> Call:
+        """The call that it is a part of."""
+        raise NotImplementedError
 
 
 class Call:
-    """One of many calls. Once ``left`` is 0 there is its ``error``, or its ``value``.
+    """One of many calls. Once ``left`` is 0 it ``failed``, or there is its ``value``.
 
     ``parts``: by position of its tagged partitions; ``left``: those that are not over.
     ``size``: bytes of its parameters, ``width`` of its results, about.
     """
 
-    error: Error | None = None
+    failed: Error | None = None
     value: Any = None
     width = 0
-
-    def __init__(
-        self,
-        function: ProxyFunction,
-        answer: Answer,
-        options: Options,
-        normals: list[Any],
-        wired: Wired,
-        partitions: Sequence[int],
-        params: Sequence[Sequence[bytes | None]],
-    ) -> None:
-        self.function = function
-        self.answer = answer
-        self.options = options
-        self.normals = normals
-        self.wired = wired
-        pools = wired.pools
-        self.parts = [
-            Part(self, partition, pools[partition], sent)
-            for partition, sent in zip(partitions, params, strict=True)
-        ]
-        self.left = len(self.parts)
-        self.size = sum([part.size for part in self.parts])
+    left: int
+    size: int
+    kind: Kind
+    normals: list[Any]
 
     @property
-    def timeout(self) -> float:
-        """Seconds, from the moment when its window is sent."""
-        return self.options.timeout or self.wired.config.query_timeout or INFINITE
+    def parts(self) -> Sequence[Part]:
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Hold nothing that holds the call."""
 
     @property
     def routed(self) -> Routed:
         tags = Tags(tuple([part.partition for part in self.parts]))
         params = [part.params for part in self.parts]
-        return Routed(self.wired, tags, params, INFINITE)
+        return Routed(self.kind.wired, tags, params, INFINITE)
 
     @property
     def prepared(self) -> Prepared:
         """What a single call would have sent."""
+        kind = self.kind
         return Prepared(
-            self.function, self.answer, self.options, self.normals, self.routed
+            kind.function, kind.answer, kind.options, self.normals, self.routed
         )
 
     @property
@@ -166,10 +165,8 @@ class Call:
         return any(part.began for part in self.parts)
 
     @property
-    def state(self) -> State | None:
+    def became(self) -> State | None:
         """What became of it, as far as it is known; None where nothing was sent."""
-        if len(self.parts) == 1:
-            return self.parts[0].state if self.parts[0].began else None
         if not self.was_sent:
             return None
         states = {part.state for part in self.parts}
@@ -183,42 +180,16 @@ class Call:
             part.partition: Outcome("failed", [], error, False, 0.0)
             for part in self.parts
         }
-        self.error, self.left = error, 0
+        self.failed, self.left = error, 0
         for part in self.parts:
             part.is_over = True
 
-    def end(self, part: Part, exchange: Exchange, is_prepared: bool = False) -> None:
-        """Note that nothing more will be known of a part.
-
-        ``is_prepared``: its columns are those of the prepared statement.
-        """
+    def end(self, part: Part, exchange: Exchange) -> None:
+        """Note that nothing more will be known of a part."""
         part.is_over = True
         self.left -= 1
-        if self.left:
-            return
-        is_alone = len(self.parts) == 1 and part.state == "committed"
-        if not (is_alone and self._land(part, is_prepared)):
+        if not self.left:
             self.settle(exchange)
-
-    def _land(self, part: Part, is_prepared: bool) -> bool:
-        """Make the answer of the commonest call, in the shortest way."""
-        function, answer, link = self.function, self.answer, part.link
-        if function.gather is not None or link is None:
-            return False
-        result = part.results[-1]
-        try:
-            _rows.check_rows(result)
-            answer.check_count(result.ntuples)
-            rows = (
-                _rows.load_cached(link, result, answer, function.query.sql)
-                if is_prepared
-                else _rows.load_rows(link, result, answer)
-            )
-            self.value = answer.collect((rows,))
-        except Error:
-            return False  # it is told in full by the longer way
-        part.results = ()
-        return True
 
     def settle(self, exchange: Exchange) -> None:
         """Make the answer, or the error, of what became of the parts."""
@@ -236,4 +207,114 @@ class Call:
         try:
             self.value = Reader(prepared, partitions).whole(talk)
         except Error as error:
-            self.error = error
+            self.failed = error
+
+
+class Single(Part, Call):
+    """The commonest call, of one partition: it is its own part."""
+
+    left = 1
+
+    def __init__(
+        self,
+        kind: Kind,
+        normals: list[Any],
+        partition: int,
+        params: Sequence[bytes | None],
+    ) -> None:
+        self.kind = kind
+        self.normals = normals
+        self.partition = partition
+        self.pool = kind.wired.pools[partition]
+        self.params = params
+        self.size = size_of_params(params)
+
+    @property
+    def call(self) -> Call:
+        return self
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        return (self,)
+
+    @property
+    def became(self) -> State | None:
+        return self.state if self.began else None
+
+    def land(self, result: PGresult) -> bool:
+        """Make the answer of a prepared statement's rows, in the shortest way.
+
+        Return whether it could be made; an error is told in full by `end`.
+        """
+        kind, link = self.kind, self.link
+        if not kind.lands or link is None:
+            return False
+        try:
+            self.value = one_answer(link, result, kind.answer, kind.sql)
+        except Error:
+            return False
+        self.is_over, self.left = True, 0
+        return True
+
+
+class Several(Call):
+    """A call of any number of partitions."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        normals: list[Any],
+        partitions: Sequence[int],
+        params: Sequence[Sequence[bytes | None]],
+    ) -> None:
+        self.kind = kind
+        self.normals = normals
+        self._parts = [
+            _Piece(self, partition, sent)
+            for partition, sent in zip(partitions, params, strict=True)
+        ]
+        self.left = len(self._parts)
+        self.size = sum([part.size for part in self._parts])
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        return self._parts
+
+    def let_go(self) -> None:
+        self._parts = []
+
+
+class _Piece(Part):
+    def __init__(
+        self, call: Call, partition: int, params: Sequence[bytes | None]
+    ) -> None:
+        self._call = call
+        self.partition = partition
+        self.pool = call.kind.wired.pools[partition]
+        self.params = params
+        self.size = size_of_params(params)
+
+    @property
+    def call(self) -> Call:
+        return self._call
+
+
+def call_of(
+    kind: Kind,
+    normals: list[Any],
+    partitions: Sequence[int],
+    params: Sequence[Sequence[bytes | None]],
+) -> Call:
+    """Return a call of these partitions, ``params`` by position."""
+    if len(partitions) == 1:
+        return Single(kind, normals, partitions[0], params[0])
+    return Several(kind, normals, partitions, params)
+
+
+def size_of_params(params: Sequence[bytes | None]) -> int:
+    """Return how many bytes parameters have."""
+    size = 0
+    for param in params:
+        if param is not None:
+            size += len(param)
+    return size

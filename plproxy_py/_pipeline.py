@@ -57,8 +57,11 @@ class Owner(Protocol):
     def may_read(self) -> bool:
         """Whether there is room for an answer."""
 
-    def answered(self, index: int, results: list[PGresult], is_prepared: bool) -> None:
-        """Take all results of a call, whose own Sync was read."""
+    def answered(self, index: int, results: list[PGresult], is_prepared: bool) -> bool:
+        """Take all results of a call, whose own Sync was read.
+
+        Return what `may_read` would.
+        """
 
 
 class Pipeline:
@@ -210,25 +213,31 @@ class Pipeline:
             status = result.status
             if status == _SYNC:
                 results, self.results = self.results, []
-                self._synced(awaited.popleft(), results)
-                if not self._owner.may_read():
+                if not self._synced(awaited.popleft(), results):
                     return
             elif status in _COPIES:
                 raise psycopg.NotSupportedError("COPY in a call")
             else:
                 self.results.append(result)
 
-    def _synced(self, index: int, results: list[PGresult]) -> None:
-        if index == _PREPARE:
-            self._note_prepared(results)
-        elif index >= 0:
-            if self._by_name and results and _wire.is_stale(results):
-                # It was not executed, and is sent once more, in full.
-                self._prepared.forget(self._sql)
-                self._name = None
-                self._stale.append(index)
-            else:
-                self._owner.answered(index, results, self._by_name)
+    def _synced(self, index: int, results: list[PGresult]) -> bool:
+        """Take what a Sync ended; return whether there is room for more."""
+        if index < 0:
+            if index == _PREPARE:
+                self._note_prepared(results)
+        elif (
+            self._by_name
+            and results
+            and results[-1].status == _FATAL
+            and _wire.is_stale(results)
+        ):
+            # It was not executed, and is sent once more, in full.
+            self._prepared.forget(self._sql)
+            self._name = None
+            self._stale.append(index)
+        else:
+            return self._owner.answered(index, results, self._by_name)
+        return self._owner.may_read()
 
     def _note_prepared(self, results: Sequence[PGresult]) -> None:
         is_there = all(

@@ -19,7 +19,7 @@ from plproxy_py import _wire
 from plproxy_py._exchange import Exchange
 from plproxy_py._lines import Group, Line
 from plproxy_py._links import Link
-from plproxy_py._parts import Call, Gauge, Part
+from plproxy_py._parts import Call, Gauge, Part, Single
 from plproxy_py._pipeline import Pipeline
 from plproxy_py._pools import Pool, Wired
 from plproxy_py._steps import Arrival, Steps, Talk
@@ -57,7 +57,7 @@ class Window:
         self.gauge = gauge
         self.is_over = self.is_starving = self.is_hurrying = False
         self.stepper: Stepper[list[PGresult]] = Stepper(INFINITE, self._finished)
-        self._function = calls[0].function
+        self._function = calls[0].kind.function
         self._calls = calls
         self._first = 0
         self._down = down
@@ -73,6 +73,10 @@ class Window:
         while self._first < len(calls) and not calls[self._first].left:
             self._first += 1
         return calls[self._first] if self._first < len(calls) else None
+
+    def start(self) -> None:
+        """Send what can be sent without waiting."""
+        self._lend()
 
     def go(self) -> Steps[None]:
         """Go on to the end, or until results must be taken to make room.
@@ -116,6 +120,11 @@ class Window:
         peers: dict[Pool, list[Pool]] = {}
         timeouts: dict[Pool, float] = {}
         for call in self._calls:
+            if type(call) is Single and call.pool in lines:
+                lines[call.pool].parts.append(call)
+                if call.kind.timeout < timeouts[call.pool]:
+                    timeouts[call.pool] = call.kind.timeout
+                continue
             first: list[Pool] | None = None
             for part in call.parts:
                 if part.is_over:
@@ -126,7 +135,7 @@ class Window:
                     peers[pool] = [pool]
                     timeouts[pool] = INFINITE
                 lines[pool].parts.append(part)
-                timeouts[pool] = min(timeouts[pool], call.timeout)
+                timeouts[pool] = min(timeouts[pool], call.kind.timeout)
                 own = peers[pool]
                 if first is None:
                     first = own
@@ -333,7 +342,7 @@ class Window:
 
 def _wired(parts: Sequence[Part]) -> tuple[Wired, Sequence[int]]:
     """Return a cluster with the targets of these parts, and their partitions in it."""
-    wireds = [part.call.wired for part in parts]
+    wireds = [part.call.kind.wired for part in parts]
     if all(wired is wireds[0] for wired in wireds):
         return wireds[0], [part.partition for part in parts]
     config = replace(
