@@ -23,7 +23,7 @@ from plproxy_py._waiting import INFINITE
 from plproxy_py._windows import Down, Window
 from plproxy_py.clauses import Window as Counts
 from plproxy_py.errors import Error, RoutingError, placed
-from plproxy_py.function import HomeDefault, ProxyFunction
+from plproxy_py.function import ProxyFunction
 from plproxy_py.options import Options
 from plproxy_py.result import Answer
 from plproxy_py.tagging import RunHash, hashes_of
@@ -225,9 +225,8 @@ class Batch:
         wired = None
         if (
             isinstance(function.cluster, str)
-            and function.connect is None
+            and function.is_local
             and preparer.routing.asked_at_home(function.run_on) is None
-            and not any(isinstance(d, HomeDefault) for d in function.defaults.values())
         ):
             with suppress(Error):  # each call will say so, in its place
                 wired = yield from preparer.cluster(function.cluster)

@@ -27,7 +27,7 @@ from plproxy_py._routing import Routed
 from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE, TICK
 from plproxy_py.errors import ResultError
-from plproxy_py.function import HomeDefault, ProxyFunction
+from plproxy_py.function import ProxyFunction
 from plproxy_py.options import Options
 from plproxy_py.result import Answer
 from plproxy_py.tagging import RunHash, RunHome, RunOn, Tags
@@ -63,11 +63,10 @@ def way_of(function: ProxyFunction, options: Options) -> Way | None:
         or options.first
         or function.split
         or function.row_type is not None
-        or function.connect is not None
         or not isinstance(function.cluster, str)
+        or not function.is_local
         or isinstance(run_on, RunHome)
         or not function.is_plain
-        or any(isinstance(d, HomeDefault) for d in function.defaults.values())
     ):
         return None
     hash = run_on.hash if isinstance(run_on, RunHash) and run_on.by else None
@@ -156,18 +155,6 @@ class Flight:
 
     def block(self) -> bool:
         """Wait on this thread. Return whether the call ended well."""
-        if len(self._legs) == 1:
-            leg = self._legs[0]
-            while leg.is_open:
-                left = min(self.deadline - time.monotonic(), TICK)
-                if left <= 0:
-                    return False
-                if leg.link.poll(left * 1000):
-                    leg.read()
-            return leg.is_good
-        return self._block_all()
-
-    def _block_all(self) -> bool:
         waiting = {leg.link.fileno: leg for leg in self._legs if leg.is_open}
         if len(waiting) < len(self._legs) or not hasattr(select, "poll"):
             return False

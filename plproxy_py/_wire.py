@@ -273,11 +273,7 @@ def _has_last_words(pgconn: PGconn, results: list[PGresult]) -> bool:
         if result is None or len(results) > MOST_LAST_WORDS:
             break
         results.append(result)
-    return any(
-        result.status == pq.ExecStatus.FATAL_ERROR
-        and result.error_field(pq.DiagnosticField.SQLSTATE)
-        for result in results
-    )
+    return last_words(results, pgconn) is not None
 
 
 def is_good(results: Sequence[PGresult], pgconn: PGconn) -> bool:

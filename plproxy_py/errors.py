@@ -29,7 +29,6 @@ functions, clusters or connections beyond their names.
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -278,6 +277,8 @@ class RouterClosed(Error):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest name, or nothing."""
+    import difflib  # 3 ms, for errors alone
+
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

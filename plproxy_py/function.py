@@ -236,6 +236,15 @@ class ProxyFunction:
         """
         return not (None in self._codecs or self._zoned or WINDOW in self.query.feeds)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the cluster's name and all defaults stand in the declaration."""
+        return (
+            self.connect is None
+            and isinstance(self.cluster, str)
+            and not any(isinstance(d, HomeDefault) for d in self.defaults.values())
+        )
+
     def converted(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[list[Any], list[bytes | None]]:

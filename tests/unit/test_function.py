@@ -238,6 +238,15 @@ def test_texts_are_the_parameters_of_plain_functions(
     normals = function.arguments(given, {})
     assert function.is_plain
     assert function.texts(normals) == function.params(normals)
+    assert function.converted(given, {}) == (normals, function.texts(normals))
+
+
+def test_converted_arguments_go_in_the_order_of_the_query() -> None:
+    function = define("f(a int, b text) returns int", CLUSTER + "SELECT g(b, a);")
+    normals, texts = function.converted((), {"b": "x", "a": 7})
+    assert (normals, texts) == ([7, "x"], [b"x", b"7"])
+    with pytest.raises(TypeError, match=r"f\(.*: argument b"):
+        function.converted((1, 2.5), {})
 
 
 def test_what_needs_more_than_texts_is_not_plain() -> None:
