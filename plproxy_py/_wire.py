@@ -38,6 +38,8 @@ _ROWS = pq.ExecStatus.TUPLES_OK
 _IDLE = pq.TransactionStatus.IDLE
 _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 MOST_LAST_WORDS = 4
+# PgBouncer's, of a client that waited for a server in vain.
+_NEVER_SENT = ("query_wait_timeout", "server login has been failing")
 _ENDS = (*_GOOD, pq.ExecStatus.FATAL_ERROR)
 
 # libpq has chunks of rows since 17; before that, rows come one by one.
@@ -83,6 +85,10 @@ def call_gen(
     for attempt in (1, 2):
         if is_new := prepared.names.get(sql) is None:
             results = yield from _prepare_gen(pgconn, sql, prepared)
+            if _is_taken(results):
+                # Made, but not for us: behind a pooler, another server has it.
+                prepared.enabled = False
+                return (yield from call_gen(pgconn, sql, params))
             if any(result.status not in _GOOD for result in results):
                 return results
         name = prepared.names.get(sql)
@@ -112,7 +118,7 @@ def _prepare_gen(
     name = new_name(sql)
     pgconn.send_prepare(name, sql)
     results: list[PGresult] = yield from generators.execute(pgconn)
-    if results[-1].error_field(pq.DiagnosticField.SQLSTATE) == b"42P05":
+    if _is_taken(results):
         # The server still has the one whose plan became useless.
         yield from _deallocate_gen(pgconn, name)
         pgconn.send_prepare(name, sql)
@@ -120,6 +126,11 @@ def _prepare_gen(
     if all(result.status in _GOOD for result in results):
         prepared.add(sql)
     return results
+
+
+def _is_taken(results: Sequence[PGresult]) -> bool:
+    """Whether a statement of that name is there already."""
+    return results[-1].error_field(pq.DiagnosticField.SQLSTATE) == b"42P05"
 
 
 def _deallocate_gen(pgconn: PGconn, name: bytes) -> PQGen[None]:
@@ -330,10 +341,23 @@ def _result_error(result: PGresult, is_lost: bool) -> Error:
     sqlstate = state.decode() if state else None
     if is_lost:
         # A FATAL of the server comes with its SQLSTATE, libpq's own text with none.
-        return ConnectionLost(_primary(result), info=result, sqlstate=sqlstate)
+        # Without ``info`` nobody takes it for the server's word.
+        info = result if _is_servers(result) else None
+        return ConnectionLost(_primary(result), info=info, sqlstate=sqlstate)
     return remote_error_class(sqlstate)(
         remote_text(result), info=result, sqlstate=sqlstate
     )
+
+
+def _is_servers(result: PGresult) -> bool:
+    """Whether the server said it, and so knows how the statement ended.
+
+    PostgreSQL names the file of its source; a pooler whose server is gone does not
+    (PgBouncer: 08P01 "server conn crashed?"). What it never sent it knows as well.
+    """
+    if result.error_field(pq.DiagnosticField.SOURCE_FILE):
+        return True
+    return _primary(result).startswith(_NEVER_SENT)
 
 
 def _primary(result: PGresult) -> str:
