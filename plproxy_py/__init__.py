@@ -1,6 +1,7 @@
 """A PL/Proxy-style function-call router for PostgreSQL."""
 
 from plproxy_py._notices import Notice
+from plproxy_py._observing import Called, log_slow_calls
 from plproxy_py._version import __version__
 from plproxy_py.answers import Bound, Partial, Results
 from plproxy_py.config import ClusterConfig, Partition, Target
@@ -47,6 +48,7 @@ __all__ = [
     "AsyncStream",
     "AsyncStreamCall",
     "Bound",
+    "Called",
     "ClusterConfig",
     "ColumnMismatch",
     "ConfigError",
@@ -88,6 +90,7 @@ __all__ = [
     "UnsupportedError",
     "Varchar",
     "__version__",
+    "log_slow_calls",
 ]
 
 for _name in __all__:

@@ -238,7 +238,7 @@ class Batch:
         An error is a result. What has none yet stays queued.
         """
         results: list[Any] = []
-        queue = self._queue
+        queue, observers = self._queue, self._calls.observers
         while queue and not results:
             yield from self._go()
             while queue:
@@ -251,11 +251,15 @@ class Batch:
                     self.gauge.held -= first.width
                     self.gauge.params -= first.size
                     self._told[first.became] += 1
+                    if observers.listeners:
+                        observers.many(first)
                     first.let_go()
                     error = first.failed
                 else:
                     self._told[None] += 1
                     error = first.error
+                    if error is not None and observers.listeners:
+                        observers.refused(self.label, error)
                 results.append(first.value if error is None else error)
                 # The window keeps its calls to its end, and would keep their answers.
                 first.value = None

@@ -1,6 +1,6 @@
 """Calls: plan, check out, talk, collect.
 
-The course of a call of a function, and of `execute`. Whatever has to be waited for is
+The course of a call of a function. Whatever has to be waited for is
 yielded (see `_steps`).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from plproxy_py import _collect, _explain, _rows
 from plproxy_py._collect import Answered, answer_of, rows_of
 from plproxy_py._conversations import Conversations
+from plproxy_py._discreet import hide_in
 from plproxy_py._exchange import Exchange, Statement, results_of
+from plproxy_py._observing import (
+    Observers,
+    Watch,
+    WatchedSource,
+    observed,
+    reached,
+)
 from plproxy_py._pools import Loan, Wired
 from plproxy_py._preparing import Callee, Prepared, Preparer, arguments_of
+from plproxy_py._retrying import Retrier, Send
 from plproxy_py._routing import Routed
 from plproxy_py._scatter import scatter
 from plproxy_py._steps import Steps
@@ -31,10 +40,7 @@ from plproxy_py.errors import (
     RoutingError,
     placed,
 )
-from plproxy_py.function import Opaque, ProxyFunction
-from plproxy_py.language.body import RunAll, RunAny, RunNumber
-from plproxy_py.options import Options
-from plproxy_py.tagging import RunOn, tag
+from plproxy_py.function import ProxyFunction
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
@@ -51,6 +57,7 @@ class Calls:
     def __init__(self, preparer: Preparer, exchange: Exchange) -> None:
         self.preparer = preparer
         self.exchange = exchange
+        self.observers = Observers()
         self._remedies: dict[str, str] = {}
 
     def call(
@@ -100,41 +107,64 @@ class Calls:
         }
         if normals and not called:
             return Prepared(function, answer, options, [], None).nothing
-        routed = yield from self.preparer.routing.route_each(
-            function, called, self.preparer.cluster, started, options.timeout
-        )
-        own = next(iter(called.values()))
-        prepared = Prepared(function, answer, options, own, routed)
-        prepared.check_need()
-        return (yield from self.answer(prepared, routed))
+        try:
+            routed = yield from self.preparer.routing.route_each(
+                function, called, self.preparer.cluster, started, options.timeout
+            )
+            own = next(iter(called.values()))
+            prepared = Prepared(function, answer, options, own, routed)
+            prepared.check_need()
+            found = yield from self.answer(prepared, routed)
+            hide_in(found, function, options, list(zip(*called.values(), strict=True)))
+        except Error as error:
+            hide_in(error, function, options, list(zip(*called.values(), strict=True)))
+            raise
+        return found
 
     def answer(self, prepared: Prepared, routed: Routed) -> Steps[Any]:
         """Send a call that is prepared; return its answer."""
         answer, options = prepared.answer, prepared.options
-        statement = prepared.statement(routed)
-        exchange, wired, partitions = (
-            self.exchange,
-            routed.wired,
-            routed.tags.partitions,
+        read = Reader(prepared, routed.tags.partitions)
+        if not (options.first or options.partial):
+            return (yield from self._sent(prepared, routed, read.whole))
+        load = functools.partial(_collect.load, prepared.function, answer)
+        send = functools.partial(scatter, self.exchange, load=load)
+        if not options.first:
+            return (yield from self._sent(prepared, routed, read.partial, send))
+        search = functools.partial(
+            send, is_enough=lambda result: _rows.has_row(result, answer.setof)
         )
-        read = Reader(prepared, partitions)
-        if options.first or options.partial:
-            load = functools.partial(_collect.load, prepared.function, answer)
-        if options.first:
-            steps = scatter(
-                exchange,
-                wired,
-                partitions,
-                statement,
-                load,
-                read.first,
-                lambda result: _rows.has_row(result, answer.setof),
-            )
-        elif options.partial:
-            steps = scatter(exchange, wired, partitions, statement, load, read.partial)
+        return (yield from self._sent(prepared, routed, read.first, search))
+
+    def _sent(
+        self,
+        prepared: Prepared,
+        routed: Routed,
+        read: Callable[[Conversations], T],
+        send: Send | None = None,
+    ) -> Steps[T]:
+        """Send a call, and again where its options say so.
+
+        ``send``: how, where partitions may fail.
+        """
+        read = observed(read)
+        if prepared.options.retry:
+            retrier = self._retrier(prepared, routed, is_strict=send is None)
+            steps = retrier.run(send or self.exchange.run, read)
         else:
-            steps = exchange.run(wired, partitions, statement, read.whole)
+            statement = prepared.statement(routed)
+            steps = (send or self.exchange.run)(
+                routed.wired, routed.tags.partitions, statement, read=read
+            )
         return (yield from self.told(prepared, routed, steps))
+
+    def _retrier(
+        self, prepared: Prepared, routed: Routed, *, is_strict: bool
+    ) -> Retrier:
+        load = functools.partial(_collect.load, prepared.function, prepared.answer)
+        return Retrier(
+            self.preparer, self.exchange, prepared, routed, load, is_strict=is_strict
+        )
 
     def adopt(
         self,
@@ -146,15 +176,21 @@ class Calls:
     ) -> Steps[Any]:
         """Go on with a call that was sent."""
         partitions = routed.tags.partitions
-        steps = self.exchange.adopt(
+        first = functools.partial(
+            self.exchange.adopt,
             routed.wired,
             partitions,
             prepared.statement(routed),
             loan,
             began,
             conversations,
-            Reader(prepared, partitions).whole,
         )
+        read = observed(Reader(prepared, partitions).whole)
+        if prepared.options.retry:
+            retrier = self._retrier(prepared, routed, is_strict=True)
+            steps = retrier.run(self.exchange.run, read, first)
+        else:
+            steps = first(read)
         return (yield from self.told(prepared, routed, steps))
 
     def outcomes(
@@ -181,11 +217,8 @@ class Calls:
             return outcomes
 
         load = functools.partial(rows_of, function, prepared.answer)
-        statement = prepared.statement(routed)
-        steps = scatter(
-            self.exchange, routed.wired, routed.tags.partitions, statement, load, read
-        )
-        return (yield from self.told(prepared, routed, steps))
+        send: Send = functools.partial(scatter, self.exchange, load=load)
+        return (yield from self._sent(prepared, routed, read, send))
 
     def stream(
         self, callee: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -202,7 +235,8 @@ class Calls:
         def told(steps: Steps[list[Any]]) -> Steps[list[Any]]:
             return self.told(prepared, routed, steps)
 
-        return Source(
+        kind = WatchedSource if self.observers.listeners else Source
+        source = kind(
             self.exchange,
             routed.wired,
             routed.tags.partitions,
@@ -213,44 +247,32 @@ class Calls:
             timeout or INFINITE,
             told,
         )
-
-    def ping(self, cluster: str, timeout: float | None) -> Steps[dict[int, Any]]:
-        """Ask each partition for nothing; return the seconds, or the error."""
-        started = time.monotonic()
-        Options(timeout=timeout)
-        deadline = started + (timeout or INFINITE)
-        try:
-            yield from self.preparer.refresh(deadline)
-            wired = yield from self.preparer.cluster(cluster, deadline)
-        except Error as error:
-            error.cluster = cluster
-            raise placed(error, "ping") from None
-        partitions = tag(RunAll(), (), wired.config, self.preparer.routing.pick)
-        reached = partitions.partitions
-        statement = Statement("ping", b"SELECT", [()] * len(reached), deadline)
-
-        def read(talk: Conversations) -> dict[int, Any]:
-            return {
-                partition: outcome.error or outcome.seconds
-                for partition, outcome in talk.outcomes().items()
-            }
-
-        steps = scatter(
-            self.exchange, wired, reached, statement, lambda link, result: [], read
-        )
-        return (yield from steps)
+        if isinstance(source, WatchedSource):
+            watch = Watch(prepared.function.label, is_set=True)
+            watch.reach(routed.wired, routed.tags.partitions)
+            source.look_on(self.observers, watch)
+        return source
 
     def told(self, prepared: Prepared, routed: Routed, steps: Steps[T]) -> Steps[T]:
         """Take the steps; say of an error which call it is about, and what helps."""
-        function = prepared.function
+        function, options = prepared.function, prepared.options
+        reached(
+            function.label,
+            routed.wired,
+            routed.tags.partitions,
+            is_set=prepared.answer.setof,
+        )
         try:
-            return (yield from steps)
+            answer = yield from steps
+            hide_in(answer, function, options, prepared.normals)
+            return answer
         except Error as error:
             error.cluster = routed.wired.config.name
             lacking = _explain.lacking_partition(function, error)
             if lacking is not None:
                 hint = yield from self._remedy(function, routed.wired, lacking)
                 error.args = (f"{error}\nHINT: {hint}",)
+            hide_in(error, function, options, prepared.normals)
             raise placed(error, function.label) from error.__cause__
 
     def _remedy(
@@ -271,38 +293,6 @@ class Calls:
                 return f"the partition's catalog could not be asked: {error}"
             self._remedies[key] = _explain.remedy(function, rows[partition])
         return self._remedies[key]
-
-    def execute(
-        self,
-        cluster: str,
-        sql: str,
-        params: Sequence[Any],
-        run_on: str | int,
-        timeout: float | None,
-    ) -> Steps[dict[int, list[Any]]]:
-        started = time.monotonic()
-        Options(timeout=timeout)
-        if not isinstance(sql, str):
-            raise TypeError(f"execute takes SQL as a str, not {type(sql).__name__}")
-        deadline = started + (timeout or INFINITE)
-        yield from self.preparer.refresh(deadline)
-        try:
-            wired = yield from self.preparer.cluster(cluster, deadline)
-            tags = tag(_run_on(run_on), (), wired.config, self.preparer.routing.pick)
-            values = [None if param is None else Opaque(param) for param in params]
-            sent = _rows.dump_params(values, self.preparer.routing.adapters)
-            timeout = timeout or wired.config.query_timeout or INFINITE
-            statement = Statement(
-                "execute",
-                sql.encode(),
-                [sent] * len(tags.partitions),
-                started + timeout,
-            )
-            rows = yield from self.exchange.rows(wired, tags.partitions, statement)
-        except Error as error:
-            error.cluster = cluster
-            raise placed(error, "execute") from None
-        return rows
 
 
 class Reader:
@@ -373,13 +363,3 @@ def _answered(talk: Conversations) -> list[Answered]:
         )
         if state == "committed" and link is not None and results
     ]
-
-
-def _run_on(run_on: object) -> RunOn:
-    if run_on == "ALL":
-        return RunAll()
-    if run_on == "ANY":
-        return RunAny()
-    if isinstance(run_on, bool) or not isinstance(run_on, int) or run_on < 0:
-        raise RoutingError("run_on is 'ALL', 'ANY' or a partition's number")
-    return RunNumber(run_on, 1)

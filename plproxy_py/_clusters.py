@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from plproxy_py import sources
 from plproxy_py._catalog import Catalog
+from plproxy_py._forks import renew_in_children
 from plproxy_py._pools import Pools, Wired
 from plproxy_py._steps import Steps
 from plproxy_py.config import ClusterConfig
@@ -51,8 +52,12 @@ class ClusterMap:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._lock = threading.RLock()
         self.wired: dict[str, Wired] = {}
+        self.after_fork()
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     def get(self, name: str) -> Wired:
         try:
@@ -61,6 +66,17 @@ class ClusterMap:
             raise NoSuchCluster(
                 f"cluster not found: {name}{nearest(name, self.wired)}", cluster=name
             ) from None
+
+    def settled(self, name: str) -> Wired | None:
+        """Return a cluster that waits for no former target of its partitions."""
+        moves = self._pools.moves
+        if moves.pending and not moves.is_over(name):
+            return None
+        return self.wired.get(name)
+
+    def on_stale(self, expire: Callable[[], None]) -> None:
+        """Name what is done when a server turns out not to be what a map says."""
+        self._pools.on_stale = expire
 
     def swap(self, configs: Mapping[str, ClusterConfig]) -> None:
         """Put these clusters in force, in place of all others."""
@@ -75,6 +91,7 @@ class ClusterMap:
             for name, wired in self.wired.items():
                 if name in before:
                     _log_moves(before[name], wired)
+                    self._pools.move(before[name], wired)
             for name, wired in before.items():
                 if self.wired.get(name) is not wired:
                     self._pools.unwire(wired)
@@ -126,7 +143,7 @@ class FixedClusters:
         return self.map.get(name)
 
     def current(self, name: str) -> Wired | None:
-        return self.map.wired.get(name)
+        return self.map.settled(name)
 
     def configs(self) -> Mapping[str, ClusterConfig]:
         return {name: wired.config for name, wired in self.map.wired.items()}
@@ -153,11 +170,16 @@ class FileClusters(FixedClusters):
         self._clock = clock
         self._functions: tuple[Path, ...] = ()
         self._error: str | None = None
-        self._checking = threading.Lock()
+        self.after_fork()
+        renew_in_children(self)
         self._home = sources.home_of(path)
         configs = self._read()
         self._checked = self._seen = clock()
         super().__init__(map, configs)
+        map.on_stale(self._expire)
+
+    def after_fork(self) -> None:
+        self._checking = threading.Lock()
 
     def _read(self) -> Mapping[str, ClusterConfig]:
         """Read all files; the functions are in force when this returns."""
@@ -186,6 +208,9 @@ class FileClusters(FixedClusters):
             except (OSError, ValueError):
                 stamps.append(None)
         return stamps
+
+    def _expire(self) -> None:
+        self._checked = -FILE_TTL
 
     def refresh(self, deadline: float) -> Steps[None]:
         yield from ()

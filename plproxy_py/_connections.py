@@ -18,6 +18,7 @@ from plproxy_py._pools import Loan, Pools
 from plproxy_py._preparing import Preparer
 from plproxy_py._steps import Steps, Talk
 from plproxy_py._waiting import INFINITE, Stepper
+from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import Error, RoutingError, placed
 from plproxy_py.keys import default_hash, key_of
 from plproxy_py.language.body import RunNumber
@@ -76,6 +77,29 @@ def _cleaned(link: Link) -> Steps[bool]:
     return True
 
 
+def _partition_of(
+    key: object,
+    hash: str | None,
+    config: ClusterConfig,
+    registered: Mapping[str, Callable[..., Any]],
+) -> int:
+    """Return where a key lives. Raise TypeError or ValueError for what is none."""
+    if not (hash is None or isinstance(hash, str)):
+        raise TypeError(
+            f"connection: hash is a hash function's name, not {type(hash).__name__}"
+        )
+    known = key_of(hash or default_hash(key), registered)
+    try:
+        return known.partition(key, config, registered)[2]
+    except (TypeError, ValueError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        hint = "" if hash else "; hash= names another, without it keys are str or int"
+        raise kind(
+            f"connection: a key of type {type(key).__name__} for {known.name}: "
+            f"{error}{hint}"
+        ) from None
+
+
 def borrow(
     preparer: Preparer,
     pools: Pools,
@@ -99,8 +123,7 @@ def borrow(
         if (key is None) == (partition is None):
             raise RoutingError("connection() takes key= or partition=")
         if partition is None:
-            known = key_of(hash or default_hash(key), registered)
-            _, _, partition = known.partition(key, config, registered)
+            partition = _partition_of(key, hash, config, registered)
         elif hash is not None:
             raise RoutingError("hash= goes with key=")
         if isinstance(partition, bool) or not isinstance(partition, int):

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 
 from plproxy_py import _wire
+from plproxy_py._arrivals import Coming
 from plproxy_py._connector import Connector
 from plproxy_py._links import Link
-from plproxy_py._steps import Arrival, Steps, Talk
+from plproxy_py._promises import Promise
+from plproxy_py._steps import Steps, Talk
 from plproxy_py._waiting import INFINITE, WRITE, Stepper
 from plproxy_py.errors import (
     ConnectionLost,
@@ -36,6 +38,8 @@ T = TypeVar("T")
 # past a deadline or after an interruption, and where nobody is in a hurry.
 GRACE = 0.08
 LONG_GRACE = 1.0
+
+CANCELLED = "57014"
 
 # A request to cancel that comes before its statement finds the server idle, and does
 # nothing: it is sent again after so many seconds, then after twice as many.
@@ -79,6 +83,8 @@ class Conversations:
         self.cancels: dict[int, futures.Future[None]] = {}
         self.is_enough: Callable[[PGresult], bool] | None = None
         self.winner: int | None = None  # whose result was enough
+        # Whether the router is closed, and cancels what runs.
+        self.is_stopping: Callable[[], bool] = bool
         self.wakes = False  # whether each end of a conversation ends the waiting
         self.settle_until = INFINITE
         self.stepper: Stepper[list[PGresult]] = Stepper(deadline, self._finished)
@@ -141,6 +147,8 @@ class Conversations:
         if failed is None:
             self._look(index)
             return INFINITE
+        if failed.sqlstate == CANCELLED and self.is_stopping():
+            failed = RouterClosed("the router was closed, and what ran was cancelled")
         if self.errors[index] is None:
             self.errors[index] = failed
         if not self.cancels:
@@ -185,7 +193,7 @@ class Conversations:
             patience *= 2
         # A link whose cancel request has come to its end may serve again.
         ended = [cancel for i, cancel in self.cancels.items() if self.ended[i]]
-        yield Arrival(ended, until)
+        yield Coming(ended, until)
 
     def _explain_stop(self, now: float) -> None:
         """Say why the rest is stopped: the deadline, or another partition's failure."""
@@ -221,7 +229,7 @@ class Conversations:
                 self.cancels[index] = connector.cancel(link)
             except RouterClosed as error:
                 # Nobody is left to ask: the connection is closed, its end unknown.
-                self.cancels[index] = futures.Future()
+                self.cancels[index] = Promise()
                 self.cancels[index].set_exception(error)
 
     def reusable(self, index: int) -> bool:

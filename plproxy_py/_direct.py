@@ -24,7 +24,7 @@ from plproxy_py._rows import one_answer
 from plproxy_py._steps import Steps, run, run_async
 from plproxy_py._waiting import INFINITE, answered
 from plproxy_py._wire import converse, post, take_answer
-from plproxy_py.errors import Error, ResultError, placed
+from plproxy_py.errors import Error, ResultError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.language.body import RunAll
 from plproxy_py.tagging import RunOn, Tags, tag
@@ -78,6 +78,7 @@ class Direct:
                 pgconn, results
             ):
                 answer = one_answer(link, results[0], way.answer, sql)
+                pool.stats.record(time.monotonic() - now)
                 self._pools.put_one(pool, link)
                 return answer
         except ResultError:
@@ -117,6 +118,7 @@ class Direct:
                 and take_answer(pgconn, results)
             ):
                 answer = one_answer(link, results[0], way.answer, sql)
+                pool.stats.record(time.monotonic() - now)
                 self._pools.put_one(pool, link)
                 return answer
         except ResultError:
@@ -152,7 +154,8 @@ class Direct:
     def _aimed(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Aim | None:
         """Return where the call goes, None if to find out takes waiting.
 
-        Raise what forbids the call.
+        Or if it leads nowhere: the other way says why. Raise TypeError or ValueError
+        for arguments.
         """
         now = time.monotonic()
         function = self._callee.find()
@@ -178,8 +181,8 @@ class Direct:
                 partitions = self._tagged(way.run_on, wired, normals)
             else:
                 partitions = (wired.config.partition_of(hash),)
-        except Error as error:
-            raise placed(error, function.label) from None
+        except Error:
+            return None
         timeout = way.options.timeout or wired.config.query_timeout
         deadline = INFINITE if timeout is None else now + timeout
         return way, wired, normals, partitions, params, now, deadline

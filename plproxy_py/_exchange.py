@@ -7,7 +7,6 @@ the label that stands in errors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plproxy_py import _rows, _wire
@@ -15,8 +14,10 @@ from plproxy_py._conversations import LONG_GRACE, Conversations
 from plproxy_py._links import Link
 from plproxy_py._notices import Notice
 from plproxy_py._pools import Loan, Pools, Wired
+from plproxy_py._statements import Statement as Statement
+from plproxy_py._statements import note
 from plproxy_py._steps import Steps, Talk
-from plproxy_py.options import SETTLE
+from plproxy_py._waves import in_waves
 from plproxy_py.result import Answer
 
 if TYPE_CHECKING:
@@ -36,23 +37,6 @@ MOST_ROWS = 16
 FIRST_ROWS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What is sent, and in whose name.
-
-    ``params``: for each partition, by position. ``deadline``: monotonic seconds.
-    ``settle``: seconds that the others get once a partition failed. ``is_repeated``:
-    worth preparing.
-    """
-
-    label: str
-    sql: bytes
-    params: Sequence[Sequence[bytes | None]]
-    deadline: float
-    settle: float | None = SETTLE
-    is_repeated: bool = False
-
-
 class Exchange:
     """Sends statements through pools and reads their answers."""
 
@@ -69,7 +53,7 @@ class Exchange:
         Raise the error of the first partition that failed, in tag order, with the
         outcomes of all.
         """
-        return self.run(wired, partitions, statement, _rows_by_partition)
+        return self.run(wired, partitions, statement, rows_by_partition)
 
     def run(
         self,
@@ -80,8 +64,11 @@ class Exchange:
     ) -> Steps[T]:
         """Run the statement; return what ``read`` makes of the conversations.
 
-        Nothing is sent before all links are there.
+        Nothing is sent before all links are there, but where a server's limit does not
+        allow so many.
         """
+        if self.pools.is_too_wide(wired, partitions):
+            return (yield from in_waves(self, wired, partitions, statement, read))
         loan = yield from self.pools.lend(wired, partitions, statement.deadline)
         talk = self.conversations(wired, partitions, statement)
 
@@ -89,7 +76,7 @@ class Exchange:
             for index, link in enumerate(loan.links):
                 self.begin(talk, index, link, statement)
 
-        return (yield from self._hold(loan, talk, begin, read))
+        return (yield from self._hold(wired, loan, talk, begin, read))
 
     def adopt(
         self,
@@ -111,10 +98,11 @@ class Exchange:
             for index, link in enumerate(loan.links):
                 talk.begin(index, link, conversations[index], began)
 
-        return (yield from self._hold(loan, talk, begin, read))
+        return (yield from self._hold(wired, loan, talk, begin, read))
 
     def _hold(
         self,
+        wired: Wired,
         loan: Loan,
         talk: Conversations,
         begin: Callable[[], None],
@@ -126,6 +114,8 @@ class Exchange:
             return read(talk)
         finally:
             loan.give_back(filter(talk.reusable, range(len(talk.links))), talk.close)
+            for index, partition in enumerate(talk.partitions):
+                note(self.pools, wired.pools[partition], talk, index)
 
     def _talked(self, talk: Conversations, begin: Callable[[], None]) -> Steps[None]:
         begin()
@@ -142,6 +132,7 @@ class Exchange:
             partitions, labels, statement.label, statement.deadline, statement.settle
         )
         talk.cluster = wired.config.name or None
+        talk.is_stopping = lambda: self.pools.is_stopping
         return talk
 
     def begin(
@@ -181,7 +172,8 @@ def results_of(talk: Conversations) -> list[PGresult]:
     return [results[-1] for results in talk.results if results]
 
 
-def _rows_by_partition(talk: Conversations) -> dict[int, list[Any]]:
+def rows_by_partition(talk: Conversations) -> dict[int, list[Any]]:
+    """Return each partition's rows. Raise if one was not committed."""
     results = results_of(talk)
     return {
         partition: _rows.load_rows(link, result, None)

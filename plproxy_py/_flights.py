@@ -236,6 +236,9 @@ class Flight:
                 for partition, leg in zip(self._partitions, legs, strict=True)
             ]
             made = answer_of(function, answer, self._normals, answered, {})
+        seconds = time.monotonic() - self._began
+        for pool in self._pools:
+            pool.stats.record(seconds)
         self._calls.exchange.pools.put(self._pools, [leg.link for leg in legs])
         return made
 

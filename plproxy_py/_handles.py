@@ -15,21 +15,24 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from typing import Any
+from typing import Any, TypeVar
 
 from plproxy_py import _many
 from plproxy_py._catalog import Entry
 from plproxy_py._direct import Direct
+from plproxy_py._observed import Observed
 from plproxy_py._preparing import Callee
 from plproxy_py._router_base import RouterBase
-from plproxy_py._steps import run, run_async
+from plproxy_py._steps import Steps, run, run_async
 from plproxy_py.answers import Bound, Results
 from plproxy_py.compiler import returning
 from plproxy_py.errors import Outcome
 from plproxy_py.function import Plan
-from plproxy_py.options import Options
+from plproxy_py.options import Options, names_of
 from plproxy_py.signature import parse_columns
 from plproxy_py.streams import AsyncStream, Stream
+
+T = TypeVar("T")
 
 METHODS = (
     "plan bind call_many iter_many call_outcomes call_each with_options returning"
@@ -55,6 +58,10 @@ class _Handle:
         self.calls = router._calls
         self.callee = Callee(entry.current, overrides)
         self.make = make
+        # Sets what the callable calls.
+        self.look_on: Callable[[Observed], None] | None = None
+        if entry.function.options.sensitive or overrides.get("sensitive"):
+            router._notices.labels.add(entry.function.label)
 
     def with_options(
         self,
@@ -63,14 +70,24 @@ class _Handle:
         settle: Any = _KEPT,
         need: Any = _KEPT,
         on_error: str | None = None,
+        retry: Any = _KEPT,
+        idempotent: Any = _KEPT,
+        sensitive: Any = _KEPT,
     ) -> Any:
-        changed: dict[str, Any] = {"timeout": timeout, "settle": settle, "need": need}
+        changed: dict[str, Any] = {
+            "timeout": timeout,
+            "settle": settle,
+            "need": need,
+            "retry": retry,
+            "idempotent": idempotent,
+            "sensitive": sensitive if sensitive is _KEPT else names_of(sensitive),
+        }
         if on_error not in (None, "raise", "partial"):
             raise ValueError("on_error is 'raise' or 'partial'")
         if on_error is not None:
             changed["partial"] = on_error == "partial"
         changed = {name: value for name, value in changed.items() if value is not _KEPT}
-        Options(**changed)
+        self.entry.current().check_options(Options(**changed))
         overrides = {**self.callee.overrides, **changed}
         return self.make(self.router, self.entry, overrides)
 
@@ -79,10 +96,29 @@ class _Handle:
         entry = Entry(listed, wraps=self.entry.wraps)
         return self.make(self.router, entry, self.callee.overrides)
 
+    def watched(self, steps: Steps[T]) -> Steps[T]:
+        """Take a call's steps; tell of it if somebody looks on."""
+        return self.calls.observers.watched(self.entry.function.label, steps)
+
+    def for_many(self) -> Callee:
+        """Return what many calls call. Raise TypeError for options that don't fit."""
+        function = self.entry.current()
+        if self.callee.options(function).retry:
+            raise TypeError(
+                f"{function.label}: retry= does not go with many calls: take "
+                "with_options(retry=0), and repeat those that failed"
+            )
+        return self.callee
+
     def bind(self, *args: Any, **kwargs: Any) -> Bound[Any]:
         function = self.entry.current()
         function.bind(args, kwargs)
         return Bound(function.label, args, kwargs)
+
+    def observe(self) -> None:
+        """Let single calls be made where somebody looks on; streams are anyhow."""
+        if self.look_on is not None:
+            self.look_on(Observed(self.calls, self.callee))
 
     def dress(self, call: Any) -> Any:
         """Give the callable its name and its methods."""
@@ -95,6 +131,7 @@ class _Handle:
         call.definition = function
         for name in METHODS:
             setattr(call, name, getattr(self, name))
+        self.calls.observers.bind(self)
         return call
 
 
@@ -103,16 +140,16 @@ class _SyncHandle(_Handle):
         return run(self.calls.preparer.plan(self.callee, args, kwargs))
 
     def call_many(self, calls: Iterable[Any], /) -> Results[Any]:
-        return _many.call_many(self.calls, self.callee, calls)
+        return _many.call_many(self.calls, self.for_many(), calls)
 
     def iter_many(self, calls: Iterable[Any], /) -> Iterator[Any]:
-        return _many.iter_many(self.calls, self.callee, calls)
+        return _many.iter_many(self.calls, self.for_many(), calls)
 
     def call_outcomes(self, *args: Any, **kwargs: Any) -> dict[int, Outcome[Any]]:
-        return run(self.calls.outcomes(self.callee, args, kwargs))
+        return run(self.watched(self.calls.outcomes(self.callee, args, kwargs)))
 
     def call_each(self, calls: Mapping[int, Any], /) -> Any:
-        return run(self.calls.each(self.callee, calls))
+        return run(self.watched(self.calls.each(self.callee, calls)))
 
 
 class _AsyncHandle(_Handle):
@@ -122,18 +159,19 @@ class _AsyncHandle(_Handle):
     async def call_many(
         self, calls: Iterable[Any] | AsyncIterable[Any], /
     ) -> Results[Any]:
-        return await _many.call_many_async(self.calls, self.callee, calls)
+        return await _many.call_many_async(self.calls, self.for_many(), calls)
 
     def iter_many(
         self, calls: Iterable[Any] | AsyncIterable[Any], /
     ) -> AsyncIterator[Any]:
-        return _many.iter_many_async(self.calls, self.callee, calls)
+        return _many.iter_many_async(self.calls, self.for_many(), calls)
 
     async def call_outcomes(self, *args: Any, **kwargs: Any) -> dict[int, Outcome[Any]]:
-        return await run_async(self.calls.outcomes(self.callee, args, kwargs))
+        steps = self.calls.outcomes(self.callee, args, kwargs)
+        return await run_async(self.watched(steps))
 
     async def call_each(self, calls: Mapping[int, Any], /) -> Any:
-        return await run_async(self.calls.each(self.callee, calls))
+        return await run_async(self.watched(self.calls.each(self.callee, calls)))
 
 
 def bind_call(
@@ -142,16 +180,23 @@ def bind_call(
     """Return the callable of a function on a `Router`, a `ProxyCall`."""
     handle = _SyncHandle(router, entry, overrides or {}, bind_call)
     calls, callee = handle.calls, handle.callee
+    if is_stream(entry):
 
-    direct = Direct(calls, callee)
+        def stream(*args: Any, **kwargs: Any) -> Stream[Any]:
+            return Stream(run(calls.stream(callee, args, kwargs)), calls)
+
+        return handle.dress(stream)
+    go = Direct(calls, callee).call
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return direct.call(args, kwargs)
+        return go(args, kwargs)
 
-    def stream(*args: Any, **kwargs: Any) -> Stream[Any]:
-        return Stream(run(calls.stream(callee, args, kwargs)), calls)
+    def look_on(watched: Observed) -> None:
+        nonlocal go
+        go = watched.call
 
-    return handle.dress(stream if is_stream(entry) else call)
+    handle.look_on = look_on
+    return handle.dress(call)
 
 
 def bind_async_call(
@@ -160,16 +205,23 @@ def bind_async_call(
     """Return the callable of a function on an `AsyncRouter`, an `AsyncProxyCall`."""
     handle = _AsyncHandle(router, entry, overrides or {}, bind_async_call)
     calls, callee = handle.calls, handle.callee
+    if is_stream(entry):
 
-    direct = Direct(calls, callee)
+        def stream(*args: Any, **kwargs: Any) -> AsyncStream[Any]:
+            return AsyncStream(calls.stream(callee, args, kwargs), calls)
+
+        return handle.dress(stream)
+    go = Direct(calls, callee).call_async
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        return await direct.call_async(args, kwargs)
+        return await go(args, kwargs)
 
-    def stream(*args: Any, **kwargs: Any) -> AsyncStream[Any]:
-        return AsyncStream(calls.stream(callee, args, kwargs), calls)
+    def look_on(watched: Observed) -> None:
+        nonlocal go
+        go = watched.call_async
 
-    return handle.dress(stream if is_stream(entry) else call)
+    handle.look_on = look_on
+    return handle.dress(call)
 
 
 def is_stream(entry: Entry) -> bool:

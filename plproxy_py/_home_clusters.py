@@ -20,6 +20,7 @@ from typing import Any
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap
 from plproxy_py._connector import Connector
+from plproxy_py._forks import renew_in_children
 from plproxy_py._home import Home
 from plproxy_py._pools import Wired
 from plproxy_py._steps import Steps, run_async
@@ -71,9 +72,17 @@ class HomeClusters:
         self._known: dict[str, _Known] = {}
         self._reflection: Reflection | None = None
         self._functions_error: str | None = None
+        self._due = 0.0
+        self.after_fork()
+        renew_in_children(self)
+        map.on_stale(self._expire)
+
+    def _expire(self) -> None:
+        self._due = self._clock()
+
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._asking = False
-        self._due = 0.0
 
     def get(self, name: str, deadline: float) -> Steps[Wired]:
         """Return a cluster; load it if nobody has yet. Raise what its source says."""
@@ -92,7 +101,7 @@ class HomeClusters:
         if known is None or known.error is not None:
             return None
         # With a ttl of 0 it is always due.
-        return None if self._clock() >= self._due else self._map.wired.get(name)
+        return None if self._clock() >= self._due else self._map.settled(name)
 
     def refresh(self, deadline: float) -> Steps[None]:
         """Start the background's round of questions, if it is due."""

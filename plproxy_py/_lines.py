@@ -82,6 +82,7 @@ class Line:
             if not isinstance(failed, ConnectionLost):
                 part.state = "failed"
         gauge.took(part.size, width)
+        self.pool.stats.record(part.seconds, failed.sqlstate if failed else None)
         if not (
             is_prepared
             and failed is None

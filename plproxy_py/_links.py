@@ -5,10 +5,14 @@ Once open (see `_connector`), a connection's socket is polled by whoever leased 
 
 from __future__ import annotations
 
+import os
 import random
 import select
+import socket
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +22,7 @@ from psycopg.adapt import AdaptersMap
 
 from plproxy_py._notices import Notice
 from plproxy_py._prepared import Prepared
-from plproxy_py.config import Target
+from plproxy_py.config import Partition, Target
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
@@ -35,12 +39,14 @@ class Session:
     """What a connection is opened with. Equal sessions share a pool.
 
     ``secrets`` count here, other than in targets: whoever brings another password must
-    not ride on a connection that was opened with the right one.
+    not ride on a connection that was opened with the right one. ``partition``: the
+    first of those that share the target.
     """
 
     target: Target
     timezone: str | None
     pooler: bool
+    partition: Partition | None = field(default=None, compare=False)
     secrets: tuple[tuple[str, str], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,10 +69,12 @@ class Link:
     """A connection to one target, and psycopg's adaptation context for its rows.
 
     ``opened`` is in monotonic seconds; ``spread``, from 0.9 to 1, shortens each
-    link's lifetime a little, so that they don't all end together.
+    link's lifetime a little, so that they don't all end together. ``slot``: what it
+    occupies in its pool (see `_leases`); with a link that is forgotten it comes back.
     """
 
     __slots__ = (
+        "__weakref__",
         "_handed_out",
         "adapters",
         "connection",
@@ -76,6 +84,7 @@ class Link:
         "pgconn",
         "poll",
         "prepared",
+        "slot",
         "spread",
     )
 
@@ -95,12 +104,13 @@ class Link:
         self.listener: Listener | None = None
         self.poll = _poller(self.fileno)
         self._handed_out: psycopg.BaseConnection[Any] | None = None
-        self.pgconn.notice_handler = self._notice
+        self.slot: Any = None
+        self.pgconn.notice_handler = _notice_handler(self)
+        _all.add(self)
 
-    def _notice(self, result: PGresult) -> None:
-        if self.listener is not None:
-            callback, function, partition = self.listener
-            callback(Notice.of(result, function, partition))
+    def __del__(self) -> None:
+        # One that was interrupted, and forgotten in whatever state: its server is told.
+        self.pgconn.finish()
 
     def usable(self, now: float, lifetime: float | None) -> bool:
         """Look, without a round trip, whether the link can carry a call.
@@ -148,7 +158,7 @@ class Link:
             # Whoever still holds it finds it closed.
             self._handed_out.pgconn = pq.PGconn()
             self._handed_out = None
-        self.pgconn.notice_handler = self._notice
+        self.pgconn.notice_handler = _notice_handler(self)
         self.pgconn.notify_handler = None
         self.prepared.clear()
         return (
@@ -157,9 +167,38 @@ class Link:
             and self.pgconn.transaction_status != pq.TransactionStatus.ACTIVE
         )
 
+    def cut_off(self) -> None:
+        """End the connection under whoever uses it, on whatever thread."""
+        with suppress(psycopg.Error, OSError):
+            copy = socket.socket(fileno=os.dup(self.pgconn.socket))
+            with copy:
+                copy.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection; what its server was doing goes on until it notices."""
         self.pgconn.finish()
+
+
+def open_links() -> list[Link]:
+    """Return all links of this process."""
+    while True:
+        try:
+            return list(_all)
+        except RuntimeError:
+            continue  # one was opened meanwhile
+
+
+def _notice_handler(link: Link) -> Callable[[PGresult], None]:
+    """Return what hands notices on, and does not keep the link alive."""
+    found = weakref.ref(link)
+
+    def hand_on(result: PGresult) -> None:
+        link = found()
+        if link is not None and link.listener is not None:
+            callback, function, partition = link.listener
+            callback(Notice.of(result, function, partition))
+
+    return hand_on
 
 
 def _poller(fileno: int) -> Callable[[float], object]:
@@ -169,3 +208,22 @@ def _poller(fileno: int) -> Callable[[float], object]:
         poll.register(fileno, select.POLLIN)
         return poll.poll
     return lambda timeout: select.select([fileno], [], [], timeout / 1000)[0]
+
+
+def _cut_off() -> None:
+    """Give a forked child dead sockets in the place of its parent's.
+
+    Whatever it does with an inherited connection, be it to close it as it ends, the
+    parent's own does not hear of it.
+    """
+    dead, other = socket.socketpair()
+    with dead, other:
+        for link in list(_all):
+            # One that broke has no socket, and its number may be anybody's by now.
+            with suppress(psycopg.Error):
+                os.dup2(dead.fileno(), link.pgconn.socket, inheritable=False)
+
+
+_all: weakref.WeakSet[Link] = weakref.WeakSet()
+
+os.register_at_fork(after_in_child=_cut_off)

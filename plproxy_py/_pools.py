@@ -7,101 +7,43 @@ is yielded (see `_steps`).
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 
 from plproxy_py import _leases
-from plproxy_py._connector import Connector
-from plproxy_py._links import Link, Session
-from plproxy_py._steps import Arrival, Steps
-from plproxy_py.config import ClusterConfig
+from plproxy_py._arrivals import Coming
+from plproxy_py._links import Link, open_links
+from plproxy_py._loans import Loan as Loan
+from plproxy_py._loans import collect_lost, crowding, not_sent, wake
+from plproxy_py._promises import Promise
+from plproxy_py._steps import Steps
+from plproxy_py._targets import Pool as Pool
+from plproxy_py._targets import Targets
+from plproxy_py._targets import Wired as Wired
+from plproxy_py._waiting import TICK
 from plproxy_py.errors import (
+    ConfigError,
     Error,
-    Outcome,
     PoolTimeout,
     QueryTimeout,
     RouterClosed,
 )
 
+# Seconds for which a caller waits at most before it looks whether it waits in vain.
+LONGEST_PATIENCE = 5.0
 
-class Pool(_leases.Slots[Link]):
-    """The connections to one target, under one session profile."""
+# Seconds for which calls that `close` has cancelled may say how they ended.
+LAST_WORDS = 1.0
 
-    __slots__ = ("encoding", "session", "users")
-
-    def __init__(self, session: Session, size: int) -> None:
-        super().__init__(size)
-        self.session = session
-        self.users = 0  # partitions that are wired to it
-        self.encoding: str | None = None  # the database's own, once it was seen
+# Seconds until calls on a partition's former target are looked at again, at first.
+FIRST_PAUSE = 0.002
 
 
-@dataclass(frozen=True, slots=True)
-class Wired:
-    """A cluster and the pool of each of its partitions."""
-
-    config: ClusterConfig
-    pools: tuple[Pool, ...]
-
-
-class Pools:
+class Pools(Targets):
     """All pools of a router. Thread-safe."""
-
-    def __init__(
-        self,
-        connector: Connector,
-        pool_size: int,
-        max_waiting: int,
-        max_connections_per_server: int | None = None,
-    ) -> None:
-        self.connector = connector
-        self._size = pool_size
-        self._max_waiting = max_waiting
-        self._most_per_server = max_connections_per_server
-        # Again by the same thread where the collector finds a stream.
-        self._lock = threading.RLock()
-        self._pools: dict[Session, Pool] = {}
-        # Held for streams: one that is forgotten must not take along, as garbage, the
-        # connections on which it will be stopped.
-        self.streaming: set[Loan] = set()
-        self._drained: Future[None] | None = None
-        # At exit, or when the router is forgotten; never in a forked child, whose
-        # sockets are its parent's.
-        self._finalize = weakref.finalize(
-            self, _close_idle, self._pools, self.connector, os.getpid()
-        )
-
-    def wire(self, config: ClusterConfig) -> Wired:
-        """Find or make the pool of each partition; `unwire` gives them back."""
-        with self._lock:
-            pools = []
-            for partition in config.partitions:
-                session = Session(partition.target, config.timezone, config.pooler)
-                if session not in self._pools:
-                    self._pools[session] = Pool(session, self._size)
-                self._pools[session].users += 1
-                pools.append(self._pools[session])
-        return Wired(config, tuple(pools))
-
-    def unwire(self, wired: Wired) -> None:
-        """Take a cluster's pools back; those that no other needs are given up.
-
-        Their idle links are closed, those on loan as they come back.
-        """
-        idle: list[Link] = []
-        with self._lock:
-            for pool in wired.pools:
-                pool.users -= 1
-                if pool.users == 0:
-                    self._pools.pop(pool.session, None)
-                    idle += _leases.take_idle([pool])
-        for link in idle:
-            link.close()
 
     def take(
         self, pools: Sequence[Pool], now: float, lifetime: float | None
@@ -175,63 +117,127 @@ class Pools:
         Raise `PoolTimeout`, `QueryTimeout`, `ConnectError` or `ConfigError` naming the
         partition; nothing was sent then.
         """
-        lease = yield from self._lease(wired, partitions, deadline)
+        lease = _leases.Lease([wired.pools[partition] for partition in partitions])
         loan = Loan(self, lease)
         try:
+            yield from self._arrive(lease, wired, partitions, deadline)
+            yield from self._queue(lease, wired, partitions, deadline)
             yield from self._complete(lease, wired, partitions, deadline)
         except BaseException:
-            loan.give_back(range(len(partitions)))
+            self._leave(lease)
             raise
         return loan
 
-    def _lease(
-        self, wired: Wired, partitions: Sequence[int], deadline: float
-    ) -> Steps[_leases.Lease[Link]]:
-        pools = [wired.pools[partition] for partition in partitions]
-        with self._lock:
-            if self._drained is not None:
-                raise RouterClosed("the router is closed")
-            lease = _leases.request(pools)
-            if lease.granted:
-                return lease
-            granted: Future[None] = Future()
-            lease.wake = lambda: granted.set_result(None)
-            crowded = any(len(pool.waiting) > self._max_waiting for pool in pools)
-        try:
-            if not crowded:
-                yield Arrival([granted], deadline)
-        except BaseException:
-            if self._abandon(lease):
-                Loan(self, lease).give_back(range(len(pools)))
-            raise
-        if not self._abandon(lease):
-            raise self._timeout(pools, partitions, crowded)
-        return lease
+    def _arrive(
+        self,
+        lease: _leases.Lease[Link],
+        wired: Wired,
+        partitions: Sequence[int],
+        deadline: float,
+    ) -> Steps[None]:
+        """Wait until the calls on partitions' former targets have ended."""
+        cluster, moves, pause = wired.config.name, self.moves, FIRST_PAUSE
+        while not moves.is_over(cluster, lease.pools):
+            self._check_open()
+            now = time.monotonic()
+            if now >= deadline:
+                index = next(
+                    index
+                    for index, pool in enumerate(lease.pools)
+                    if not moves.is_over(cluster, [pool])
+                )
+                error = QueryTimeout(
+                    "the partition has moved, and calls on its former target go on",
+                    phase="checkout",
+                    partition=partitions[index],
+                )
+                error.outcomes = not_sent(partitions, error)
+                raise error
+            # A slot is given back without a word, and this is rare.
+            yield Coming([Promise()], min(deadline, now + pause))
+            pause = min(2 * pause, TICK)
 
-    def _abandon(self, lease: _leases.Lease[Link]) -> bool:
-        """Leave the queues unless the lease was granted; return whether it was."""
+    def _queue(
+        self,
+        lease: _leases.Lease[Link],
+        wired: Wired,
+        partitions: Sequence[int],
+        deadline: float,
+    ) -> Steps[None]:
+        """Wait until the lease is granted."""
+        pools = lease.pools
+        if self._servers.is_too_wide(pools):
+            raise ConfigError(
+                f"it needs {len(pools)} connections at a time, and "
+                f"max_connections_per_server is {self._servers.most}"
+            )
         with self._lock:
-            if not lease.granted:
-                _leases.give_up(lease)
-            return lease.granted
+            self._check_open()
+            _leases.request(lease)
+            if lease.granted:
+                return
+            came: Promise[None] = Promise()
+            lease.wake = lambda: came.set_result(None)
+            if any(len(pool.waiting) > self._max_waiting for pool in pools):
+                raise self._timeout(lease, wired, partitions)
+        patience = TICK
+        while not lease.granted:
+            now = time.monotonic()
+            moves = sum([pool.moves for pool in pools])
+            yield Coming([came], min(deadline, now + patience))
+            if lease.granted:
+                return
+            self._check_open()
+            if time.monotonic() >= deadline:
+                with self._lock:
+                    if lease.granted:
+                        return
+                    raise self._timeout(lease, wired, partitions)
+            if patience >= 1 and moves == sum([pool.moves for pool in pools]):
+                collect_lost()
+            self._look_again(pools)
+            patience = min(2 * patience, LONGEST_PATIENCE)
+
+    def _check_open(self) -> None:
+        if self._drained is not None:
+            raise RouterClosed("the router is closed")
+
+    def _look_again(self, pools: Sequence[_leases.Slots[Link]]) -> None:
+        """Grant slots that came back by themselves."""
+        with self._lock:
+            woken = _leases.grant_waiting([pool for pool in pools if pool.waiting])
+        wake(woken)
+
+    def _leave(self, lease: _leases.Lease[Link]) -> None:
+        """Leave the queues, and give back what was granted."""
+        with self._lock:
+            woken = _leases.give_up(lease)
+        wake(woken)
+        if lease.granted:
+            self.release(lease, lease.connections)
 
     def _timeout(
-        self, pools: Sequence[Pool], partitions: Sequence[int], crowded: bool
+        self, lease: _leases.Lease[Link], wired: Wired, partitions: Sequence[int]
     ) -> Error:
-        index = next((i for i, pool in enumerate(pools) if pool.in_use >= pool.size), 0)
-        pool = pools[index]
-        reason = (
-            f"{len(pool.waiting)} callers wait already, max_waiting is "
-            f"{self._max_waiting}"
-            if crowded
-            else "no connection became free in time"
-        )
+        """Return why the lease, which gives up, was not granted."""
+        _leases.leave_queues(lease)
+        found = [i for i, pool in enumerate(lease.pools) if pool.is_full]
+        found += [
+            i
+            for i, pool in enumerate(lease.pools)
+            if pool.server and pool.server.in_use >= pool.server.limit
+        ]
+        index = (found or [0])[0]
         error = PoolTimeout(
-            f"[{pool.session.target.label}] {reason} ({pool.in_use} of {pool.size} "
-            f"connections in use, {len(pool.waiting)} waiting)",
+            crowding(
+                lease.pools[index],
+                wired.config.target(partitions[index]).label,
+                wired.config.name,
+                self._max_waiting,
+            ),
             partition=partitions[index],
         )
-        error.outcomes = _not_sent(partitions, error)
+        error.outcomes = not_sent(partitions, error)
         return error
 
     def _complete(
@@ -242,30 +248,39 @@ class Pools:
         deadline: float,
     ) -> Steps[None]:
         """Look at the leased links, replace what is not good, open what is missing."""
+        for crowded_out in lease.crowded_out:
+            crowded_out.close()
         now = time.monotonic()
         if now >= deadline:
             error = QueryTimeout(
                 "the time was up before anything was sent", phase="checkout"
             )
-            error.outcomes = _not_sent(partitions, error)
+            error.outcomes = not_sent(partitions, error)
             raise error
         lifetime = wired.config.connection_lifetime
         opening: dict[int, Future[Link]] = {}
         for index, link in enumerate(lease.connections):
             if link is None or not link.usable(now, lifetime):
+                pool = wired.pools[partitions[index]]
                 if link is not None:
-                    lease.connections[index] = None
+                    pool.stats.lost += not link.usable(now, None)
+                    lease.vacate(index)
                     link.close()
                 opening[index] = self.connector.open(
-                    wired.pools[partitions[index]].session, wired.config.name
+                    pool.session,
+                    wired.config.title,
+                    deadline,
+                    partial(self._spare, pool),
                 )
         if not opening:
             return
         try:
-            yield Arrival(list(opening.values()), deadline)
+            yield Coming(list(opening.values()), deadline)
             for index, future in opening.items():
                 if future.done():
-                    link = lease.connections[index] = future.result()
+                    link = future.result()
+                    lease.occupy(index, link)
+                    wired.pools[partitions[index]].stats.connects += 1
                     wired.pools[partitions[index]].encoding = link.server_encoding
             for index, future in opening.items():
                 if not future.done():
@@ -277,12 +292,33 @@ class Pools:
             raise RouterClosed("the router was closed meanwhile") from None
         except Error as error:
             error.partition = partitions[index]
-            error.outcomes = _not_sent(partitions, error)
+            error.outcomes = not_sent(partitions, error)
             raise
         finally:
             for index, future in opening.items():
                 if lease.connections[index] is None:
-                    future.add_done_callback(_close_late)
+                    # Else connects to a slow server would pile up.
+                    pool, slot = wired.pools[partitions[index]], lease.withhold(index)
+                    pool.unwanted.add(slot)
+                    future.add_done_callback(partial(self._settle, pool, slot))
+
+    def _spare(self, pool: Pool) -> Link | None:
+        """Take an idle link out of its slot, for one whose connect is refused."""
+        with self._lock:
+            return next(iter(_leases.take_idle([pool], 1)), None)
+
+    def _settle(self, pool: Pool, slot: _leases.Slot, future: Future[Link]) -> None:
+        """Keep a link that came after its caller had left."""
+        link = None
+        if not future.cancelled() and future.exception() is None:
+            link = future.result()
+        with self._lock:
+            pool.unwanted.discard(slot)
+            if link is not None and not self._wanted(pool):
+                link.close()
+                link = None
+            woken = _leases.put_spare(pool, slot, link)
+        wake(woken)
 
     def release(self, lease: _leases.Lease[Link], kept: Sequence[Link | None]) -> None:
         """Give slots back and wake whoever was granted them."""
@@ -294,73 +330,43 @@ class Pools:
                     kept[index] = None
             woken = _leases.release(lease, kept)
             self._note_drained()
-        for waiting in woken:
-            if waiting.wake is not None:
-                waiting.wake()
-
-    def _wanted(self, pool: _leases.Slots[Link]) -> bool:
-        given_up = isinstance(pool, Pool) and pool.users == 0
-        return self._drained is None and not given_up
-
-    def _note_drained(self) -> None:
-        if self._drained is None or self._drained.done():
-            return
-        if not any(pool.in_use for pool in self._pools.values()):
-            self._drained.set_result(None)
+        wake(woken)
 
     def close(self, timeout: float) -> Steps[None]:
-        """Refuse new loans, wait for those that are out, close all links."""
+        """Refuse new loans, wait for those that are out, close all links.
+
+        After ``timeout`` seconds what still runs is cancelled, and given a moment to
+        say how it ended; what does not is cut off.
+        """
         with self._lock:
             if self._drained is None:
-                self._drained = Future()
+                self._drained = Promise()
             self._note_drained()
-        yield Arrival([self._drained], time.monotonic() + timeout)
+            waiting = [
+                found() for pool in self._pools.values() for found in pool.waiting
+            ]
+        wake([lease for lease in waiting if lease is not None])
+        yield from self._drain(time.monotonic() + timeout)
+        if not self._drained.done():
+            self.is_stopping = True
+            for link in self._lent():
+                with suppress(RouterClosed):
+                    self.connector.cancel(link)
+            yield from self._drain(time.monotonic() + LAST_WORDS)
+            for link in self._lent():
+                link.cut_off()
+            yield from self._drain(time.monotonic() + LAST_WORDS)
         self._finalize()
 
+    def _drain(self, until: float) -> Steps[None]:
+        """Wait until all links are back."""
+        assert self._drained is not None
+        while not self._drained.done() and (now := time.monotonic()) < until:
+            yield Coming([self._drained], min(until, now + TICK))
+            self._note_drained()
 
-class Loan:
-    """Links by position, to be given back."""
-
-    @classmethod
-    def of(cls, pools: Pools, taken: Sequence[Pool], links: Sequence[Link]) -> Loan:
-        """Return the loan of links that `Pools.take` gave."""
-        return cls(pools, _leases.granted(taken, links))
-
-    def __init__(self, pools: Pools, lease: _leases.Lease[Link]) -> None:
-        self._pools = pools
-        self._lease = lease
-
-    @property
-    def links(self) -> list[Link]:
-        return [link for link in self._lease.connections if link is not None]
-
-    def give_back(
-        self, good: Iterable[int], close: Callable[[int], None] | None = None
-    ) -> None:
-        """Return the links at these positions to their pools, ``close`` the others."""
-        kept: list[Link | None] = [None] * len(self._lease.pools)
-        for index in good:
-            kept[index] = self._lease.connections[index]
-        for index, link in enumerate(self._lease.connections):
-            if close is not None and link is not None and kept[index] is None:
-                close(index)
-        self._pools.release(self._lease, kept)
-
-
-def _not_sent(partitions: Sequence[int], error: Error) -> dict[int, Outcome[object]]:
-    return {
-        partition: Outcome("failed", [], error, False, 0.0) for partition in partitions
-    }
-
-
-def _close_late(future: Future[Link]) -> None:
-    """Close a link that came after its caller had left."""
-    if not future.cancelled() and future.exception() is None:
-        future.result().close()
-
-
-def _close_idle(pools: dict[Session, Pool], connector: Connector, pid: int) -> None:
-    if os.getpid() == pid:
-        for link in _leases.take_idle(pools.values()):
-            link.close()
-        connector.close()
+    def _lent(self) -> list[Link]:
+        """Return the links that somebody has."""
+        pools = list(self._pools.values())
+        taken = {slot for pool in pools for slot in pool.taken()}
+        return [link for link in open_links() if link.slot in taken]

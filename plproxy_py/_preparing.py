@@ -9,6 +9,7 @@ from typing import Any
 
 from plproxy_py._catalog import Catalog
 from plproxy_py._clusters import Clusters
+from plproxy_py._discreet import hide_in
 from plproxy_py._exchange import Exchange, Statement
 from plproxy_py._home import Home, RowTypes
 from plproxy_py._home_clusters import HomeClusters
@@ -110,9 +111,14 @@ class Preparer:
         routing = self.routing
         normals = yield from routing.arguments(function, args, kwargs, INFINITE)
         started = time.monotonic()
-        routed = yield from routing.route(
-            function, normals, self.cluster, started, None
-        )
+        options = callee.options(function)
+        try:
+            routed = yield from routing.route(
+                function, normals, self.cluster, started, None
+            )
+        except Exception as error:
+            hide_in(error, function, options, normals)
+            raise
         config, tags = routed.wired.config, routed.tags
         return Plan(
             function.label,
@@ -122,6 +128,7 @@ class Preparer:
             tags.partitions,
             tuple(tags.hashes),
             tuple(config.target(partition).redacted for partition in tags.partitions),
+            function.sensitive_feeds(options),
         )
 
     def refresh(self, deadline: float) -> Steps[None]:
@@ -154,10 +161,14 @@ class Preparer:
         normals = yield from self.routing.arguments(function, args, kwargs, deadline)
         if function.strict and any(normal is None for normal in normals):
             return Prepared(function, answer, options, normals, None)
-        function.window(normals)
-        routed = yield from self.routing.route(
-            function, normals, self.cluster, started, options.timeout
-        )
+        try:
+            function.window(normals)
+            routed = yield from self.routing.route(
+                function, normals, self.cluster, started, options.timeout
+            )
+        except Exception as error:
+            hide_in(error, function, options, normals)
+            raise
         prepared = Prepared(function, answer, options, normals, routed)
         prepared.check_need()
         return prepared

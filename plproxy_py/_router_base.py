@@ -7,31 +7,37 @@ that `Router` and `AsyncRouter` share every line of it.
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
 
-from plproxy_py import sources
+from plproxy_py import _figures, sources
 from plproxy_py._calls import Calls
 from plproxy_py._catalog import Catalog, Entry
 from plproxy_py._clusters import ClusterMap, FileClusters, FixedClusters
 from plproxy_py._connections import Borrowed, borrow
 from plproxy_py._connector import Connector, Password
+from plproxy_py._discreet import DiscreetNotices
 from plproxy_py._exchange import Exchange
 from plproxy_py._home import Home
 from plproxy_py._home_clusters import HomeClusters
 from plproxy_py._links import Adapters
 from plproxy_py._notices import Notice, log_notice
+from plproxy_py._observing import Called
+from plproxy_py._plain import Plain
 from plproxy_py._pools import Pools
 from plproxy_py._preparing import Callee, Preparer
 from plproxy_py._routing import Routing
 from plproxy_py._steps import Steps
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import ConfigError, ParseError
+
+T = TypeVar("T")
 
 
 class RouterBase:
@@ -50,6 +56,7 @@ class RouterBase:
         allow_connect: Sequence[str] | bool = (),
         application_name: str = "plproxy_py",
         on_notice: Callable[[Notice], None] | None = None,
+        on_call: Callable[[Called], None] | None = None,
     ) -> None:
         if pool_size < 1 or max_waiting < 0:
             raise ConfigError("pool_size is at least 1 and max_waiting at least 0")
@@ -61,7 +68,8 @@ class RouterBase:
             max_waiting,
             max_connections_per_server,
         )
-        self._exchange = Exchange(self._pools, on_notice or log_notice)
+        self._notices = DiscreetNotices(on_notice or log_notice)
+        self._exchange = Exchange(self._pools, self._notices)
         self._routing = Routing(
             self._pools,
             self._exchange,
@@ -71,11 +79,22 @@ class RouterBase:
         )
         self._preparer = Preparer(self._catalog, self._routing, self._exchange)
         self._calls = Calls(self._preparer, self._exchange)
+        self._plain = Plain(self._preparer, self._exchange)
+        if on_call is not None:
+            self._look_on(on_call)
         if home is not None:
             self._routing.home = self._pools.wire(sources.private_cluster(home))
         self._map = ClusterMap(self._pools)
         if clusters is not None:
             self.configure(clusters)
+
+    def _look_on(self, on_call: Callable[[Called], None]) -> None:
+        if not callable(on_call) or inspect.iscoroutinefunction(on_call):
+            raise TypeError("on_call is a plain function of one argument")
+        self._calls.observers.add(lambda watch: on_call(watch.called()))
+
+    def _watched(self, name: str, steps: Steps[T]) -> Steps[T]:
+        return self._calls.observers.watched(name, steps)
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str], **options: Any) -> Self:
@@ -161,9 +180,18 @@ class RouterBase:
 
         ``config``: ``source``, ``age`` (seconds since the map in force was last seen
         to be current) and ``error`` (why a newer one is not in force, or None).
+        ``targets``, by connect string without secrets: ``calls`` that ended there;
+        ``errors``, counts by SQLSTATE class (its first two characters); ``latency``:
+        ``bounds`` in seconds, ``counts`` of the calls below each of them and not below
+        the one before, with one more count for the rest, and the ``sum`` of seconds;
+        connections ``in_use``, ``idle`` and at most (``size``); callers ``waiting``;
+        connections opened (``connects``) and ``lost``. Plain values, as JSON has them.
         """
         clusters = self._preparer.clusters
-        return {"config": {} if clusters is None else clusters.stats()}
+        return {
+            "config": {} if clusters is None else clusters.stats(),
+            "targets": _figures.targets(self._pools),
+        }
 
     def _callee(self, name: str) -> Callee:
         return Callee(lambda: self._catalog.find(name).current())

@@ -126,7 +126,8 @@ class Routing:
                     asked,
                     (yield from self._hashes(function, asked, normals, deadline)),
                 )
-            tags = function.tag(normals, wired.config, self.pick, from_home)
+            pick = self.reachable(wired)
+            tags = function.tag(normals, wired.config, pick, from_home)
         except Error as error:
             raise placed(error, function.label) from None
         if tags.arguments is None:
@@ -137,6 +138,17 @@ class Routing:
                 self.dump(function, function.params(own)) for own in tags.arguments
             ]
         return Routed(wired, tags, params, deadline)
+
+    def reachable(self, wired: Wired) -> Pick:
+        """Return what picks any partition, of those that are not down if there are."""
+
+        def pick(count: int) -> int:
+            is_vain = self._pools.connector.is_knocking_vain
+            sessions = [pool.session for pool in wired.pools[:count]]
+            up = [place for place, one in enumerate(sessions) if not is_vain(one)]
+            return up[self.pick(len(up))] if up else self.pick(count)
+
+        return pick
 
     def route_each(
         self,

@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plproxy_py._conversations import LONG_GRACE, Conversations
-from plproxy_py._exchange import Exchange, Statement
 from plproxy_py._links import Link
 from plproxy_py._pools import Loan, Wired
+from plproxy_py._statements import Sender, Statement, note
 from plproxy_py._steps import Arrival, Steps, Talk, Wait
 from plproxy_py._waiting import INFINITE
 from plproxy_py.errors import Error
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def scatter(
-    exchange: Exchange,
+    exchange: Sender,
     wired: Wired,
     partitions: Sequence[int],
     statement: Statement,
@@ -42,7 +42,7 @@ def scatter(
     likes. A partition that fails stops no other. ``is_enough`` tells of a result that
     it ends the whole call.
     """
-    one = _Scatter(exchange, wired, partitions, statement, load, is_enough)
+    one = Scatter(exchange, wired, partitions, statement, load, is_enough)
     try:
         yield from one.talk.guard(exchange.pools.connector, one.hold())
         return read(one.talk)
@@ -50,23 +50,23 @@ def scatter(
         one.give_back()
 
 
-class _Scatter:
+class Scatter:
     """The loans and conversations of one such call, by position."""
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: Sender,
         wired: Wired,
         partitions: Sequence[int],
         statement: Statement,
-        load: Callable[[Link, PGresult], list[Any]],
+        rows: Callable[[Link, PGresult], list[Any]],
         is_enough: Callable[[PGresult], bool] | None,
     ) -> None:
         self.exchange = exchange
         self.wired = wired
         self.partitions = partitions
         self.statement = statement
-        self.load = load
+        self._rows = rows
         self.talk = exchange.conversations(wired, partitions, statement)
         self.talk.settle = INFINITE
         self.talk.is_enough = is_enough
@@ -77,31 +77,47 @@ class _Scatter:
 
     def hold(self) -> Steps[None]:
         talk, stepper = self.talk, self.talk.stepper
-        for index, partition in enumerate(self.partitions):
-            self.lending[index] = self.exchange.pools.lend(
-                self.wired, (partition,), self.statement.deadline
-            )
-            self._advance(index)
+        for index in range(len(self.partitions)):
+            self.lend(index)
         while (stepper.wanted or self.waits) and talk.winner is None:
             stepper.enough = False
-            yield Talk(stepper, self._awaited())
-            self._give_back_ended()
-            now = time.monotonic()
-            for index, wait in list(self.waits.items()):
-                if wait.is_over(now):
-                    self._advance(index)
-            if now >= talk.deadline:
+            stepper.until = min([talk.deadline, *self.untils()])
+            yield Talk(stepper, self.awaited())
+            self.give_back_ended()
+            self.advance()
+            if time.monotonic() >= talk.deadline:
                 break
+        self.leave_queues()
+        if talk.running:
+            yield from talk.stop(self.exchange.pools.connector, LONG_GRACE)
+        self.give_back_ended()
+
+    def lend(self, index: int) -> None:
+        """Begin to borrow a partition's link."""
+        self.lending[index] = self.exchange.pools.lend(
+            self.wired, (self.partitions[index],), self.statement.deadline
+        )
+        self._advance(index)
+
+    def advance(self) -> None:
+        """Go on with what was waited for."""
+        now = time.monotonic()
+        for index, wait in list(self.waits.items()):
+            if wait.is_over(now):
+                self._advance(index)
+
+    def leave_queues(self) -> None:
+        """Borrow no more links."""
         for index in list(self.waits):
             del self.waits[index]
             self.lending.pop(index).close()
-        if talk.running:
-            yield from talk.stop(self.exchange.pools.connector, LONG_GRACE)
-        self._give_back_ended()
 
-    def _awaited(self) -> list[Future[Any]]:
+    def awaited(self) -> list[Future[Any]]:
         # One that is done by now is in it, and ends the waiting at once.
         return [future for wait in self.waits.values() for future in wait.awaited]
+
+    def untils(self) -> list[float]:
+        return [wait.until for wait in self.waits.values()]
 
     def _advance(self, index: int) -> None:
         """Go on with lending; send as soon as the link is there."""
@@ -121,25 +137,27 @@ class _Scatter:
             assert isinstance(wait, Arrival)
             self.waits[index] = wait
 
-    def _give_back_ended(self) -> None:
+    def give_back_ended(self) -> None:
         for index in list(self.loans):
             if self.talk.ended[index]:
-                self._load(index)
+                self.load(index)
                 self._give_back(index)
 
-    def _load(self, index: int) -> None:
+    def load(self, index: int) -> None:
         talk = self.talk
         link, results = talk.links[index], talk.results[index]
         if talk.states[index] == "committed" and link is not None and results:
             partition = self.partitions[index]
             try:
-                talk.loaded[partition] = self.load(link, results[-1])
+                talk.loaded[partition] = self._rows(link, results[-1])
             except Exception as error:
                 talk.loaded[partition] = error
 
     def _give_back(self, index: int) -> None:
         good = [0] if self.talk.reusable(index) else []
         self.loans.pop(index).give_back(good, lambda _: self.talk.close(index))
+        pool = self.wired.pools[self.partitions[index]]
+        note(self.exchange.pools, pool, self.talk, index)
 
     def give_back(self) -> None:
         """Give back what is still on loan, and leave the queues."""

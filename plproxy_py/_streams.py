@@ -20,6 +20,7 @@ from plproxy_py._conversations import LONG_GRACE
 from plproxy_py._exchange import CHUNK_BYTES, Exchange, Statement
 from plproxy_py._links import Link
 from plproxy_py._pools import Loan, Wired
+from plproxy_py._statements import note
 from plproxy_py._steps import Steps, Talk
 from plproxy_py.errors import Error, ResultError
 from plproxy_py.function import ProxyFunction
@@ -65,6 +66,9 @@ class Source:
         self._chunks: list[deque[PGresult]] = [deque() for _ in partitions]
         self._held = [0] * len(partitions)  # bytes, about
         self.most_held = 0
+        # Where a server's limit does not allow all at once, some follow others.
+        self._waves = deque(exchange.pools.waves(wired, partitions))
+        self._lent: Sequence[int] = ()
         self._loan: Loan | None = None
         self._over = False
         self._delivered = 0
@@ -72,6 +76,7 @@ class Source:
         if isinstance(function.gather, Ordered):
             offset, limit = function.window(normals)
             self._merge = _Merge(len(partitions), function.gather, offset, limit)
+            self._waves = deque([list(range(len(partitions)))])
 
     @classmethod
     def empty(cls) -> Source:
@@ -122,33 +127,45 @@ class Source:
         self._finish()
 
     def _finish(self) -> None:
-        self._over = True
         if self._loan is not None:
-            self._exchange.pools.streaming.discard(self._loan)
-            good = filter(self._talk.reusable, range(len(self._partitions)))
-            self._loan.give_back(good, self._talk.close)
+            self._exchange.pools.streaming.pop(self, None)
+        self._over = True
+        self._give_back()
+
+    def _give_back(self) -> None:
+        talk, lent, loan = self._talk, self._lent, self._loan
+        if loan is not None:
+            good = [place for place, index in enumerate(lent) if talk.reusable(index)]
+            loan.give_back(good, lambda place: talk.close(lent[place]))
             self._loan = None
+            for index in lent:
+                pool = self._wired.pools[self._partitions[index]]
+                note(self._exchange.pools, pool, talk, index)
 
     def _more(self, started: float) -> Steps[list[Any]]:
         talk, pools = self._talk, self._exchange.pools
         talk.deadline = started + self._left
-        if self._loan is None:
-            self._loan = yield from pools.lend(
-                self._wired, self._partitions, talk.deadline
-            )
-            pools.streaming.add(self._loan)
-            begin = self._begin(self._loan.links)
-            yield from talk.guard(pools.connector, begin)
-        try:
-            return (yield from talk.guard(pools.connector, self._next()))
-        except ResultError as error:
-            error.sent, error.outcomes = True, talk.outcomes()
-            raise
+        while True:
+            if self._loan is None:
+                self._lent = self._waves.popleft()
+                lent = [self._partitions[index] for index in self._lent]
+                self._loan = yield from pools.lend(self._wired, lent, talk.deadline)
+                pools.streaming[self] = self._loan
+                begin = self._begin(self._loan.links)
+                yield from talk.guard(pools.connector, begin)
+            try:
+                rows = yield from talk.guard(pools.connector, self._next())
+            except ResultError as error:
+                error.sent, error.outcomes = True, talk.outcomes()
+                raise
+            if rows or not self._waves:
+                return rows
+            self._give_back()
 
     def _begin(self, links: Sequence[Link]) -> Steps[None]:
         yield from ()
         statement = self._statement
-        for index, link in enumerate(links):
+        for index, link in zip(self._lent, links, strict=True):
             self._exchange.listen(statement.label, self._partitions[index], link)
             link.prepared.in_chunks = True
             call = _wire.stream_gen(

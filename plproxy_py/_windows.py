@@ -287,6 +287,7 @@ class Window:
         assert line.link is not None
         assert line.pipeline is not None
         last_words = _wire.last_words(line.pipeline.results, line.link.pgconn)
+        self.exchange.pools.note_error(line.pool, last_words or _wire.lost(error))
         lost = line.unfinished
         for part in lost:
             if part.began or part is lost[0]:

@@ -7,6 +7,7 @@ no repr and in no error. Where definitions come from is `sources`' affair.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,14 @@ CONNECTION_DEFAULTS = {
     "tcp_user_timeout": "30000",
 }
 
+# What a misspelt keyword was most likely to be.
+COMMON_KEYWORDS = (
+    *CONNECTION_DEFAULTS,
+    *("application_name", "dbname", "host", "hostaddr", "options", "passfile"),
+    *("password", "port", "sslcert", "sslkey", "sslmode", "sslrootcert", "user"),
+    *("target_session_attrs", "load_balance_hosts"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -61,10 +70,14 @@ class Target:
         stars = {keyword: "****" for keyword, _ in self.secrets}
         return make_conninfo("", **dict(self.parameters), **stars)
 
+    def keywords(self, **options: str) -> dict[str, str]:
+        """Return all that libpq is told, with defaults and ``options`` under it."""
+        said = dict(self.parameters) | dict(self.secrets)
+        return CONNECTION_DEFAULTS | options | said
+
     def conninfo(self, **options: str) -> str:
         """Return the whole connect string, with defaults and ``options`` under it."""
-        parameters = CONNECTION_DEFAULTS | options | dict(self.parameters)
-        return make_conninfo("", **parameters, **dict(self.secrets))
+        return make_conninfo("", **self.keywords(**options))
 
     def scrub(self, text: str) -> str:
         """Return a text of libpq's without this target's secrets."""
@@ -159,6 +172,7 @@ class ClusterConfig:
     """A cluster as calls see it.
 
     ``connection_lifetime`` and ``query_timeout`` are seconds, None is without end.
+    ``version``: its source's, as text, "" where that has none; for people.
     """
 
     name: str
@@ -168,6 +182,7 @@ class ClusterConfig:
     modular_mapping: bool = False
     pooler: bool = False
     timezone: str | None = None
+    version: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         count = len(self.partitions)
@@ -181,6 +196,26 @@ class ClusterConfig:
                 "needed, or modular_mapping = true",
                 cluster=self.name,
             )
+
+    @property
+    def title(self) -> str:
+        """The name and the version, as far as there are any."""
+        return f"{self.name} {self.version}".strip()
+
+    def digest(self) -> str:
+        """Return eight characters that differ where definitions do.
+
+        Without secrets: a short digest of a password could be guessed.
+        """
+        parts = [
+            [partition.target.parameters for partition in self.partitions],
+            self.connection_lifetime,
+            self.query_timeout,
+            self.modular_mapping,
+            self.pooler,
+            self.timezone,
+        ]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
     @property
     def part_count(self) -> int:
@@ -304,12 +339,14 @@ def _connection(value: object) -> dict[str, str]:
             raise ConfigError(f"'connection': {keyword!r} is a text or an integer")
         # libpq writes a flag as 1 or 0.
         texts[str(keyword)] = item if isinstance(item, str) else str(int(item))
-    try:
-        make_conninfo("", **dict.fromkeys(texts, ""))
-    except (ProgrammingError, TypeError, UnicodeError):
-        raise ConfigError(
-            "'connection' has a keyword that libpq does not know"
-        ) from None
+    for keyword in texts:
+        try:
+            make_conninfo("", **{keyword: ""})
+        except (ProgrammingError, TypeError, UnicodeError):
+            raise ConfigError(
+                "'connection' has a keyword that libpq does not know: "
+                f"{keyword!r}{nearest(keyword, COMMON_KEYWORDS)}"
+            ) from None
     return texts
 
 

@@ -21,7 +21,6 @@ from plproxy_py.errors import (
     DeclarationError,
     RoutingError,
     SignatureError,
-    UnsupportedError,
     nearest,
     placed,
 )
@@ -29,7 +28,7 @@ from plproxy_py.function import ProxyFunction
 from plproxy_py.hints import Hints, hinted_arguments, hinted_signature, read_hints
 from plproxy_py.language.body import Body, RunAny, RunNumber
 from plproxy_py.language.parser import Keyword, parse_statements
-from plproxy_py.options import SETTLE, Options
+from plproxy_py.options import SETTLE, Options, names_of
 from plproxy_py.signature import Signature, parse_declaration
 
 P = ParamSpec("P")
@@ -58,6 +57,8 @@ class Declaration:
     need: int = 1
     first: bool = False
     idempotent: bool = False
+    retry: int | None = None
+    sensitive: Sequence[str] = ()
     order_by: Sequence[str] = ()
     limit: int | str | None = None
     offset: int | str = 0
@@ -80,6 +81,8 @@ class Declaration:
             need=self.need,
             first=self.first,
             idempotent=self.idempotent,
+            retry=self.retry,
+            sensitive=names_of(self.sensitive),
         )
 
     @property
@@ -90,19 +93,13 @@ class Declaration:
         )
 
 
-LATER = ("retry", "sensitive")
-
-
 def declaration(signature: str | None, keywords: Mapping[str, Any]) -> Declaration:
     """Return what was given to ``proxy``.
 
-    Raise `UnsupportedError` for a keyword that can't be executed yet, TypeError for
-    one that is none, and for a value of the wrong type.
+    Raise TypeError for a keyword that is none, and for a value of the wrong type.
     """
     known = [field.name for field in dataclasses.fields(Declaration)]
     for name in keywords:
-        if name in LATER:
-            raise UnsupportedError(f"{name}= can't be executed yet")
         if name not in known:
             hint = nearest(name, known)
             raise TypeError(f"proxy() has no keyword {name!r}{hint}")
@@ -170,7 +167,7 @@ def _declared(
         raise compile_error(error, signature.label) from None
     except RoutingError as error:
         raise placed(error, signature.label) from None
-    return compile_function(
+    function = compile_function(
         signature,
         body,
         registered=catalog.hashes,
@@ -181,6 +178,8 @@ def _declared(
         options=options,
         clauses=given.clauses,
     )
+    function.check_options(options)
+    return function
 
 
 def _check_first(options: Options, body: Body, given: Declaration) -> None:

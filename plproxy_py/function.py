@@ -15,7 +15,8 @@ from plproxy_py import values
 from plproxy_py._scalars import Codec
 from plproxy_py.arrays import ELEMENTS, Binary, Packer
 from plproxy_py.clauses import MOST_ROWS, Clauses, Window
-from plproxy_py.errors import UnsupportedError
+from plproxy_py.discretion import HIDDEN, hidden
+from plproxy_py.errors import SignatureError, UnsupportedError, nearest
 from plproxy_py.gather import Gather
 from plproxy_py.hints import ReturnHint
 from plproxy_py.language.body import Body
@@ -33,14 +34,15 @@ class Opaque:
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan:
     """What a call would do, from ``.plan(…)``. Making it sends nothing.
 
     ``params`` are normal forms in ``$n`` order, of the whole call: with SPLIT each
     partition gets its own part of the arrays. ``partitions`` are in tag order,
     ``hashes`` signed ints before masking (empty where RUN ON needs none), ``connstrs``
-    redacted, by position of ``partitions``.
+    redacted, by position of ``partitions``. ``sensitive``: positions of params that are
+    not shown by ``repr``.
     """
 
     function: str
@@ -50,6 +52,22 @@ class Plan:
     partitions: tuple[int, ...]
     hashes: tuple[int, ...]
     connstrs: tuple[str, ...]
+    sensitive: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        secrets = [self.params[index] for index in self.sensitive]
+        shown = [
+            HIDDEN if index in self.sensitive else repr(param)
+            for index, param in enumerate(self.params)
+        ]
+        # A hash may be the value itself.
+        hashes = hidden(repr(self.hashes), secrets)
+        return (
+            f"Plan(function={self.function!r}, cluster={self.cluster!r}, "
+            f"sql={self.sql!r}, params=({', '.join(shown)}), "
+            f"partitions={self.partitions!r}, hashes={hashes}, "
+            f"connstrs={self.connstrs!r})"
+        )
 
 
 Normal = Callable[[Any], Any]
@@ -127,6 +145,21 @@ class ProxyFunction:
         is_in_order = tuple(self.query.feeds) == tuple(range(len(types)))
         object.__setattr__(self, "_is_in_order", is_in_order)
 
+    def check_options(self, options: Options) -> None:
+        """Raise `SignatureError` for options that this function can't have."""
+        if options.retry and self.answer is not None and self.answer.stream:
+            raise SignatureError(
+                f"{self.label}: retry= does not go with streams: rows that were handed "
+                "out can't be taken back"
+            )
+        known = [name for name in self.names if name is not None]
+        for name in options.sensitive:
+            if name not in known:
+                raise SignatureError(
+                    f"{self.label}: sensitive= names no argument: {name!r}"
+                    f"{nearest(name, known)}"
+                )
+
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """Return the arguments' normal forms in order.
 
@@ -148,7 +181,7 @@ class ProxyFunction:
                 else:
                     normals[index] = codec.normal(value)
             except (TypeError, ValueError) as error:
-                raise self._misfit(index, error) from None
+                raise self._misfit(index, error, value) from None
         return normals
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
@@ -181,10 +214,12 @@ class ProxyFunction:
     def _name(self, index: int) -> str:
         return self.names[index] or f"${index + 1}"
 
-    def _misfit(self, index: int, error: Exception) -> Exception:
+    def _misfit(self, index: int, error: Exception, value: object) -> Exception:
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        type = self.signature.inputs[index].type.cast
-        return kind(f"{self.label}: argument {self._name(index)} ({type}): {error}")
+        type, text = self.signature.inputs[index].type.cast, str(error)
+        if self.names[index] in self.options.sensitive:
+            text = hidden(text, [value])
+        return kind(f"{self.label}: argument {self._name(index)} ({type}): {text}")
 
     def tag(
         self,
@@ -213,7 +248,7 @@ class ProxyFunction:
             try:
                 normals[index] = values.localized(normals[index], timezone)
             except ValueError as error:
-                raise self._misfit(index, error) from None
+                raise self._misfit(index, error, normals[index]) from None
 
     def params(
         self, normals: Sequence[Any], feeds: Sequence[int] | None = None
@@ -265,7 +300,7 @@ class ProxyFunction:
             try:
                 value = normal(value)
             except (TypeError, ValueError) as error:
-                raise self._misfit(len(normals), error) from None
+                raise self._misfit(len(normals), error, value) from None
             normals.append(value)
             texts.append(encode(value))
         if self._is_in_order:
@@ -290,6 +325,14 @@ class ProxyFunction:
         return tuple(
             self._size(normals) if index == WINDOW else normals[index]
             for index in self.query.feeds
+        )
+
+    def sensitive_feeds(self, options: Options) -> tuple[int, ...]:
+        """Return the positions among ``$1…`` that sensitive arguments feed."""
+        return tuple(
+            position
+            for position, index in enumerate(self.query.feeds)
+            if index != WINDOW and self.names[index] in options.sensitive
         )
 
     def window(self, normals: Sequence[Any]) -> tuple[int, int | None]:

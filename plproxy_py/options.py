@@ -5,6 +5,7 @@ Held by every function, and overridden for one callable by ``with_options``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SETTLE = 1.0
@@ -18,7 +19,9 @@ class Options:
     once a partition failed, None for as long as it takes. ``partial``: missing
     partitions are allowed, ``need`` the least number that must answer then. ``first``:
     the first partition with a row ends the call. ``idempotent``: a call may be
-    repeated, or broken off, without harm.
+    repeated, or broken off, without harm. ``retry``: how many more attempts may be
+    made where nothing of the call is there. ``sensitive``: names of arguments whose
+    values are in no text.
     """
 
     timeout: float | None = None
@@ -27,6 +30,8 @@ class Options:
     partial: bool = False
     first: bool = False
     idempotent: bool = False
+    retry: int | None = None
+    sensitive: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_seconds("timeout", self.timeout, zero=False)
@@ -35,9 +40,31 @@ class Options:
             raise TypeError(f"need is a number, not {type(self.need).__name__}")
         if self.need < 1:
             raise ValueError("need is at least 1")
+        if self.retry is not None:
+            _check_retry(self.retry)
+        if not all(isinstance(name, str) for name in self.sensitive):
+            raise TypeError("sensitive is a tuple of names")
         for name in ("partial", "first", "idempotent"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} is True or False")
+
+
+def names_of(sensitive: object) -> tuple[str, ...]:
+    """Return the names of sensitive arguments. Raise TypeError for what is none."""
+    if isinstance(sensitive, str) or not isinstance(sensitive, Sequence):
+        raise TypeError(
+            f"write sensitive=({sensitive!r},), a tuple of names"
+            if isinstance(sensitive, str)
+            else "sensitive is a tuple of names"
+        )
+    return tuple(sensitive)
+
+
+def _check_retry(retry: object) -> None:
+    if isinstance(retry, bool) or not isinstance(retry, int):
+        raise TypeError(f"retry is a number, not {type(retry).__name__}")
+    if retry < 0:
+        raise ValueError("retry is at least 0")
 
 
 def _check_seconds(name: str, seconds: object, *, zero: bool) -> None:

@@ -83,6 +83,9 @@ class ProxyCall(Protocol[P, R]):
         timeout: float | None = ...,
         settle: float | None = ...,
         need: int = ...,
+        retry: int | None = ...,
+        idempotent: bool = ...,
+        sensitive: Sequence[str] = ...,
     ) -> ProxyCall[P, Partial[T]]: ...
     @overload
     def with_options(
@@ -92,12 +95,17 @@ class ProxyCall(Protocol[P, R]):
         settle: float | None = ...,
         need: int = ...,
         on_error: Literal["raise", "partial"] | None = None,
+        retry: int | None = ...,
+        idempotent: bool = ...,
+        sensitive: Sequence[str] = ...,
     ) -> ProxyCall[P, R]:
         """Return the same function with other options; those left out stay.
 
         ``timeout``, ``settle`` in seconds, None for as long as it takes;
         ``on_error="partial"``: what there is, with the missing partitions named;
-        ``need``: how many must answer then.
+        ``need``: how many must answer then; ``retry``, ``idempotent`` and
+        ``sensitive`` as in a declaration. Raise `SignatureError` for a name in
+        ``sensitive`` that is no argument's.
         """
 
     def returning(self, columns: str, /) -> ProxyCall[P, Any]:
@@ -159,6 +167,9 @@ class AsyncProxyCall(Protocol[P, R]):
         timeout: float | None = ...,
         settle: float | None = ...,
         need: int = ...,
+        retry: int | None = ...,
+        idempotent: bool = ...,
+        sensitive: Sequence[str] = ...,
     ) -> AsyncProxyCall[P, Partial[T]]: ...
     @overload
     def with_options(
@@ -168,6 +179,9 @@ class AsyncProxyCall(Protocol[P, R]):
         settle: float | None = ...,
         need: int = ...,
         on_error: Literal["raise", "partial"] | None = None,
+        retry: int | None = ...,
+        idempotent: bool = ...,
+        sensitive: Sequence[str] = ...,
     ) -> AsyncProxyCall[P, R]:
         """Return the same function with other options, see `ProxyCall.with_options`."""
 
@@ -191,9 +205,13 @@ class StreamCall(Protocol[P, T]):
         """Return what a call with these arguments would do; send nothing."""
 
     def with_options(
-        self, *, timeout: float | None = ..., settle: float | None = ...
+        self,
+        *,
+        timeout: float | None = ...,
+        settle: float | None = ...,
+        sensitive: Sequence[str] = ...,
     ) -> StreamCall[P, T]:
-        """Return the same function with other options, in seconds."""
+        """Return the same function with other options; times are in seconds."""
 
 
 class AsyncStreamCall(Protocol[P, T]):
@@ -211,9 +229,13 @@ class AsyncStreamCall(Protocol[P, T]):
         """Return what a call with these arguments would do; send nothing."""
 
     def with_options(
-        self, *, timeout: float | None = ..., settle: float | None = ...
+        self,
+        *,
+        timeout: float | None = ...,
+        settle: float | None = ...,
+        sensitive: Sequence[str] = ...,
     ) -> AsyncStreamCall[P, T]:
-        """Return the same function with other options, in seconds."""
+        """Return the same function with other options; times are in seconds."""
 
 
 # An iterator is a stream before it is any other answer, so overloads overlap below: a

@@ -76,7 +76,9 @@ class Router(RouterBase):
         offset: int | str = 0,
         combine: Combine | None = None,
         group_by: Sequence[str] = (),
+        retry: int | None = None,
         idempotent: bool = False,
+        sensitive: Sequence[str] = (),
     ) -> Decorate: ...
 
     def proxy(self, signature: Any = None, /, **keywords: Any) -> Any:
@@ -91,7 +93,11 @@ class Router(RouterBase):
         ``order_by``, ``limit``, ``offset``, ``combine``, ``group_by``: how partitions'
         rows become one answer. ``need``: how many partitions must answer where some
         may be missing. ``idempotent``: a call may be repeated or broken off without
-        harm. Raise a `DeclarationError` that names the function.
+        harm. ``retry``: how many more attempts may be made on partitions where nothing
+        of the call is there: they rolled back with 40001 or 40P01, or could not be
+        reached; with ``idempotent`` also where that is unknown. ``sensitive``: names of
+        arguments whose values stand in no error and no log. Raise a `DeclarationError`
+        that names the function.
         """
         namespace = sys._getframe(1).f_locals
         if callable(signature):
@@ -142,7 +148,8 @@ class Router(RouterBase):
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function by ``name``, ``schema.name`` or ``name(argtypes)``."""
-        answer = run(self._calls.call(self._callee(name), args, kwargs))
+        steps = self._calls.call(self._callee(name), args, kwargs)
+        answer = run(self._watched(name, steps))
         return Stream(answer, self._calls) if isinstance(answer, Source) else answer
 
     def execute(
@@ -158,13 +165,14 @@ class Router(RouterBase):
         ``run_on``: ``"ALL"``, ``"ANY"`` or a partition's number. Each partition
         commits by itself.
         """
-        return run(self._calls.execute(cluster, sql, params, run_on, timeout))
+        steps = self._plain.execute(cluster, sql, params, run_on, timeout)
+        return run(self._watched("execute", steps))
 
     def ping(
         self, cluster: str, *, timeout: float | None = None
     ) -> dict[int, float | Error]:
         """Ask each partition to answer; return how many seconds it took, or why not."""
-        return run(self._calls.ping(cluster, timeout))
+        return run(self._plain.ping(cluster, timeout))
 
     @contextmanager
     def connection(

@@ -3,8 +3,14 @@
 pytest_plugins = [
     "tests.fix_server",
     "tests.fix_router",
+    "tests.fix_fake",
     "tests.fix_cli",
     "tests.fix_plproxy",
     "tests.fix_proxydb",
     "tests.fix_twins",
+    "tests.fix_long",
+    "tests.fix_hostile",
+    "tests.fix_servers",
+    "tests.fix_network",
+    "tests.fix_pgbouncer",
 ]

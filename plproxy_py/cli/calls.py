@@ -22,6 +22,7 @@ from plproxy_py.cli.common import (
 )
 from plproxy_py.cli.keys import locate
 from plproxy_py.cli.words import run_on_text
+from plproxy_py.discretion import HIDDEN, hider
 from plproxy_py.errors import SignatureError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.language.body import RunAny, RunNumber
@@ -100,11 +101,14 @@ def _call_routes(
             for partition, target in zip(plan.partitions, plan.connstrs, strict=True)
         ]
     cluster = find_cluster(router, plan.cluster)
+    # A hash may be the value itself.
+    secret = hider(plan.params[index] for index in plan.sensitive)
     rows: list[tuple[object, ...]] = []
     for hash in plan.hashes:
         partition = cluster.partition_of(hash)
         target = cluster.target(partition).redacted
-        rows.append((plan.cluster, run_on, hash, partition, target, plan.sql))
+        shown = HIDDEN if secret and secret.search(str(hash)) else hash
+        rows.append((plan.cluster, run_on, shown, partition, target, plan.sql))
     return rows
 
 
@@ -189,8 +193,9 @@ def _answer(
         apart = PartitionsApart(
             answer.columns, answer.types, tuple, answer.setof, answer.optional
         )
+        kept = Options(sensitive=function.options.sensitive)
         plain = dataclasses.replace(
-            function, answer=apart, sent=apart, gather=None, options=Options()
+            function, answer=apart, sent=apart, gather=None, options=kept
         )
         call = bind_call(router, Entry(plain))
         for number, answered in zip(partitions, call(*given), strict=True):

@@ -208,5 +208,5 @@ async def execute(
 
     Any router will do: an application's own may be a `Router`.
     """
-    steps = router._calls.execute(cluster, sql, (), partition, timeout)
+    steps = router._plain.execute(cluster, sql, (), partition, timeout)
     return (await run_async(steps))[partition]

@@ -19,6 +19,7 @@ from plproxy_py.cli.common import (
     one_line,
     pass_settings,
 )
+from plproxy_py.cli.tls import tls_text
 from plproxy_py.cli.words import cluster_text, run_on_text
 from plproxy_py.config import ClusterConfig, Partition
 from plproxy_py.errors import Error, PartitionError
@@ -42,7 +43,9 @@ _SIZE = ", pg_database_size(current_database()) AS size"
 def clusters(settings: Settings) -> None:
     """Show the clusters, their source and their options.
 
-    Options that have their default value are left out.
+    The version is the database's own, or a digest of the file's definition. As tls
+    stands what verifies the servers: an sslmode, "local" for Unix sockets, or "not
+    verified". Options that have their default value are left out.
     """
     with settings.router() as router:
         rows: list[render.Record] = [
@@ -50,11 +53,13 @@ def clusters(settings: Settings) -> None:
                 "cluster": cluster.name,
                 "partitions": cluster.part_count,
                 "source": settings.source,
+                "version": cluster.version or None,
+                "tls": tls_text(cluster),
                 "options": _options(cluster),
             }
             for cluster in router.clusters.values()
         ]
-    columns = ("cluster", "partitions", "source", "options")
+    columns = ("cluster", "partitions", "source", "version", "tls", "options")
     render.show(rows, columns, as_json=settings.as_json)
 
 
@@ -62,7 +67,8 @@ def _options(cluster: ClusterConfig) -> dict[str, object]:
     return {
         field.name: value
         for field in dataclasses.fields(cluster)
-        if field.default is not dataclasses.MISSING
+        if field.name != "version"
+        and field.default is not dataclasses.MISSING
         and (value := getattr(cluster, field.name)) != field.default
     }
 

@@ -15,7 +15,7 @@ raises, the version function's own among them, are its caller's to pass on.
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -207,7 +207,18 @@ def _server(
     login = Login(user, _split(mapping["options"]) if mapping["visible"] else None)
     config = make_cluster(name, connstrs, known, login)
     check = Question(sql, _params(name), lambda rows: _is_server(rows, server))
-    return Loaded(config, _digest(config), True, check, ignored_options(known))
+    return _loaded(config, config.digest(), True, check, known)
+
+
+def _loaded(
+    config: ClusterConfig,
+    version: str,
+    is_server: bool,
+    check: Question[bool],
+    options: Mapping[str, str],
+) -> Loaded:
+    config = dataclasses.replace(config, version=version)
+    return Loaded(config, version, is_server, check, ignored_options(options))
 
 
 def _split(options: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -216,19 +227,6 @@ def _split(options: Sequence[str] | None) -> list[tuple[str, str]]:
 
 def _is_server(rows: Sequence[Sequence[Any]], server: object) -> bool:
     return bool(document(rows)["server"] == server)
-
-
-def _digest(config: ClusterConfig) -> str:
-    # Targets without their secrets: a short digest of a password could be guessed.
-    parts = [
-        [partition.target.parameters for partition in config.partitions],
-        config.connection_lifetime,
-        config.query_timeout,
-        config.modular_mapping,
-        config.pooler,
-        config.timezone,
-    ]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 # The three functions
@@ -279,7 +277,7 @@ def _load(name: str, users: Mapping[str, str], attempt: int) -> Question[Loaded]
         check = Question(
             _CHECK, _params(name), lambda rows: _is_version(rows, versions)
         )
-        return Loaded(config, version, False, check, ignored_options(options))
+        return _loaded(config, version, False, check, options)
 
     return Question(_LOAD, _params(name), read)
 

@@ -7,6 +7,7 @@ connect string was parsed, so that no value can add keywords; ``$$`` is a dollar
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import tomllib
@@ -69,7 +70,10 @@ def _clusters(document: dict[str, Any]) -> dict[str, ClusterConfig]:
     clusters = document.get("clusters")
     if not isinstance(clusters, dict) or not clusters:
         raise ConfigError("the key 'clusters' is missing: write [clusters.NAME]")
-    return from_mapping(clusters, substitute=substitute)
+    return {
+        name: dataclasses.replace(config, version=config.digest())
+        for name, config in from_mapping(clusters, substitute=substitute).items()
+    }
 
 
 def _functions(document: dict[str, Any], folder: Path) -> tuple[Path, ...]:

@@ -23,10 +23,11 @@ from plproxy_py import (
     Results,
     Router,
 )
-from plproxy_py._embedded import EmbeddedError, Server
+from plproxy_py._embedded import Server
 from tests.both import backends, rows, wait_until
 from tests.fix_router import Driver
-from tests.fix_server import Pg, no_server
+from tests.fix_server import Pg
+from tests.fix_servers import usable
 from tests.many import MAKE, PARTITIONS, REMOTE, call_many, check_truth, first, held
 
 DEAD = "host=127.0.0.1 port=1 dbname=none"
@@ -56,30 +57,11 @@ def make(driver: Driver) -> Any:
     return driver.router.define(MAKE)
 
 
-@pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    """A server of its own, which tests freeze, crash and start."""
-    try:
-        server = Server()
-    except EmbeddedError as error:
-        no_server(str(error))
-    with server:
-        server.create_databases(["part03"])
-        with psycopg.connect(server.connstr("part03"), autocommit=True) as conn:
-            conn.execute(REMOTE.encode())
-        yield server
-
-
 @pytest.fixture
-def mixed(
-    make_router: Callable[..., Driver], databases4: list[str], own: Server
-) -> Iterator[Driver]:
-    """A router whose partition 3 is on a server of its own."""
-    own.start()
+def made(own: Server) -> None:
+    """The table and function on the server that breaks."""
     with psycopg.connect(own.connstr("part03"), autocommit=True) as conn:
-        conn.execute("TRUNCATE made")
-    yield make_router({"userdb": [*databases4[:3], own.connstr("part03")]}, pool_size=1)
-    own.thaw()
+        conn.execute(REMOTE.encode())
 
 
 def there(pg: Pg, own: Server) -> set[int]:
@@ -87,11 +69,6 @@ def there(pg: Pg, own: Server) -> set[int]:
     with psycopg.connect(own.connstr("part03")) as conn:
         found = conn.execute("SELECT id FROM made").fetchall()
     return held(pg, PARTITIONS[:3]) | {id for (id,) in found}
-
-
-def usable(driver: Driver) -> bool:
-    answers = driver.execute("userdb", "SELECT 7", timeout=5)
-    return bool(answers == {number: [(7,)] for number in range(4)})
 
 
 def test_a_slow_partition(driver: Driver, make: Any, pg: Pg) -> None:
@@ -269,6 +246,7 @@ def test_no_connection_in_time(databases4: list[str], pg: Pg, name: str) -> None
     assert not any(error.sent for error in results.errors.values())
 
 
+@pytest.mark.usefixtures("made")
 def test_a_partition_that_freezes(mixed: Driver, own: Server, pg: Pg) -> None:
     make = mixed.router.define(MAKE).with_options(timeout=0.5)
     assert len(call_many(mixed, make, [(id, "x") for id in range(100)]).errors) == 0
@@ -284,6 +262,7 @@ def test_a_partition_that_freezes(mixed: Driver, own: Server, pg: Pg) -> None:
     assert all(isinstance(error, QueryTimeout) for error in results.errors.values())
 
 
+@pytest.mark.usefixtures("made")
 @pytest.mark.parametrize("way", ["crash", "kill"])
 def test_a_server_that_dies(mixed: Driver, own: Server, pg: Pg, way: str) -> None:
     make = mixed.router.define(MAKE)

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,35 +20,13 @@ from plproxy_py import (
     QueryTimeout,
     Router,
 )
-from plproxy_py._embedded import EmbeddedError, Server
+from plproxy_py._embedded import Server
 from tests.both import backends, face, wait_until
 from tests.fix_router import Driver
-from tests.fix_server import Pg, no_server
+from tests.fix_server import Pg
 
 PLACE = "right(current_database()::text, 2)::int4"
 KEEP = f"{PLACE} FROM pg_sleep(seconds * ({PLACE} / 3)) AS s"
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    """A server of its own, which tests freeze, stop and start."""
-    try:
-        server = Server()
-    except EmbeddedError as error:
-        no_server(str(error))
-    with server:
-        server.create_databases(["part03"])
-        yield server
-
-
-@pytest.fixture
-def mixed(
-    make_router: Callable[..., Driver], databases4: list[str], own: Server
-) -> Iterator[Driver]:
-    """A router whose partition 3 is on a server of its own."""
-    own.start()
-    yield make_router({"userdb": [*databases4[:3], own.connstr("part03")]}, pool_size=1)
-    own.thaw()
 
 
 def places(driver: Driver, returns: Any = Partial[Int4], **keywords: Any) -> Any:
@@ -209,15 +187,15 @@ def test_a_partial_call_while_its_router_is_closed(
     @router.proxy(cluster="userdb", run_on="ALL", select="pg_sleep(0.6)::text")
     def naps() -> Partial[str]: ...
 
-    answers: list[Any] = []
+    answers: dict[int, Any] = {}
 
-    def call() -> None:
+    def call(number: int) -> None:
         try:
-            answers.append(naps())
+            answers[number] = naps()
         except Exception as error:
-            answers.append(error)
+            answers[number] = error
 
-    threads = [threading.Thread(target=call) for _ in range(2)]
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
         time.sleep(0.15)

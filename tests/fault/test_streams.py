@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from plproxy_py import ConnectError, ConnectionLost, Error, Int4, QueryTimeout
-from plproxy_py._embedded import EmbeddedError, Server
+from plproxy_py._embedded import Server
 from tests.both import backends, close, drained, face, next_row, rows, wait_until
 from tests.fix_router import Driver
-from tests.fix_server import Pg, no_server
+from tests.fix_server import Pg
 
 STATUS = Path("/proc/self/status")
 PLACE = "right(current_database()::text, 2)::int4"
@@ -137,28 +137,6 @@ def test_rows_of_fast_partitions_do_not_wait_for_a_slow_one(
     got = rows(driver, numbers())
     assert sorted(got) == sorted([0, 1, 2, 3] * 50)
     assert got[-50:] == [0] * 50
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    """A server of its own, which tests freeze, stop and start."""
-    try:
-        server = Server()
-    except EmbeddedError as error:
-        no_server(str(error))
-    with server:
-        server.create_databases(["part03"])
-        yield server
-
-
-@pytest.fixture
-def mixed(
-    make_router: Callable[..., Driver], databases4: list[str], own: Server
-) -> Iterator[Driver]:
-    """A router whose partition 3 is on a server of its own."""
-    own.start()
-    yield make_router({"userdb": [*databases4[:3], own.connstr("part03")]}, pool_size=1)
-    own.thaw()
 
 
 NUMBERS = f"{PLACE} * 1000000 + g FROM generate_series(1, n) g"

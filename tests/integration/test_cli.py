@@ -26,12 +26,19 @@ def test_json_stands_before_or_after_the_command(cli: Run) -> None:
 
 def test_clusters(cli: Run, cli_config: Path) -> None:
     table = lines(cli("clusters"))
-    assert table[0] == ["cluster", "partitions", "source", "options"]
-    assert table[2] == ["faraway", "2", str(cli_config), "{}"]
-    assert rows(cli("clusters", "--json"))[0] == {
+    columns = ["cluster", "partitions", "source", "version", "tls", "options"]
+    assert table[0] == columns
+    found = rows(cli("clusters", "--json"))
+    assert table[2][:4] == ["faraway", "2", str(cli_config), found[1]["version"]]
+    assert table[2][-1] == "{}"
+    assert found[1]["tls"] == "0: local, 1: not verified (sslmode prefer)"
+    assert found[1]["tls"] in cli("clusters").stdout
+    assert found[0] == {
         "cluster": "userdb",
         "partitions": 4,
         "source": str(cli_config),
+        "version": found[0]["version"],
+        "tls": "local",
         "options": {"query_timeout": 5.0, "timezone": "UTC"},
     }
 

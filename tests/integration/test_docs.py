@@ -34,6 +34,8 @@ from tests.snippets import ROOT, Snippet, read_snippets
 README = ROOT / "README.md"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 ANSWERS = ROOT / "docs" / "answers.md"
+RETRIES = ROOT / "docs" / "retries.md"
+OBSERVABILITY = ROOT / "docs" / "observability.md"
 FROM_PLPROXY = ROOT / "docs" / "from-plproxy.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
 DEMO_SQL = (ROOT / "sql" / "demo.sql").read_text(encoding="utf-8")
@@ -121,7 +123,11 @@ def test_readme_snippet(pg: Pg) -> None:
     assert written == ["marko@example.org 4\n"]
 
 
-@pytest.mark.parametrize("document", [QUICKSTART, ANSWERS], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "document",
+    [QUICKSTART, ANSWERS, RETRIES, OBSERVABILITY],
+    ids=lambda path: path.stem,
+)
 def test_snippets_on_the_demos_cluster(
     pg: Pg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: Path
 ) -> None:

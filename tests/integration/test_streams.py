@@ -17,6 +17,7 @@ from plproxy_py import (
     Router,
     RouterClosed,
     Row,
+    _connector,
 )
 from tests.both import backends, check_idle, close, face, next_row, rows, wait_until
 from tests.fix_router import Driver
@@ -222,13 +223,13 @@ def test_the_collector_may_come_at_any_moment(
     next_row(driver, stream)
     cycle: list[Any] = [stream]
     cycle.append(cycle)
-    hand_over = asyncio.run_coroutine_threadsafe
+    hand_over = _connector.spawn
 
     def collect_first(*args: Any) -> Any:
         gc.collect()
         return hand_over(*args)
 
-    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", collect_first)
+    monkeypatch.setattr(_connector, "spawn", collect_first)
     del stream, cycle
     pools = driver.router._pools
     opening = pools.connector.open(next(iter(pools._pools)), "collected")

@@ -31,7 +31,8 @@ CHANGES = (
     Change("volatility", r"must be volatile", "XX000", "42P13"),
     Change("variadic", r"does not support variadic args", "XX000", "42P13"),
     Change("pseudo-types", r"unsupported pseudo type", "XX000", "42P13"),
-    Change("no connection", r"PQconnect", "XX000", "08001"),
+    # What a server says keeps its SQLSTATE when it refuses a connection, too.
+    Change("no such database", r"PQconnect", "XX000", "3D000"),
     Change(
         "split lengths", r"split arrays must be of identical lengths", "XX000", "22023"
     ),

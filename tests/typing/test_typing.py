@@ -27,6 +27,8 @@ DOCUMENTS = {
     "readme.py": "README.md",
     "quickstart.py": "docs/quickstart.md",
     "answers.py": "docs/answers.md",
+    "retries.py": "docs/retries.md",
+    "observability.py": "docs/observability.md",
     "from_plproxy.py": "docs/from-plproxy.md",
 }
 

@@ -265,7 +265,10 @@ def test_ranges(ranges: dict[Any, str], dbnames: list[str]) -> None:
             )
         ),
         ({"partitions": [A], "connection": A}, "'connection' is a table"),
-        ({"partitions": [A], "connection": {"usr": "SECRET"}}, "keyword that libpq"),
+        (
+            {"partitions": [A], "connection": {"usr": "SECRET"}},
+            "keyword that libpq does not know: 'usr'; did you mean 'user'?",
+        ),
         (
             {"partitions": [A], "connection": {"conninfo": "SECRET"}},
             "keyword that libpq",

@@ -10,7 +10,7 @@ import pytest
 
 from plproxy_py import Int4, Router, Row
 from plproxy_py.answers import Partial
-from plproxy_py.errors import SignatureError, UnsupportedError
+from plproxy_py.errors import SignatureError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.gather import Combined, Custom, Ordered
 from plproxy_py.pgtypes import parse_type
@@ -278,8 +278,11 @@ def test_refused(
         ({"need": 0}, ValueError, "need is at least 1"),
         ({"first": 1}, TypeError, "first is True or False"),
         ({"combine": 5}, TypeError, "combine is a rule"),
-        ({"retry": 3}, UnsupportedError, "retry= can't be executed yet"),
-        ({"sensitive": True}, UnsupportedError, "sensitive= can't be executed yet"),
+        ({"retry": True}, TypeError, "retry is a number, not bool"),
+        ({"sensitive": True}, TypeError, "sensitive is a tuple of names"),
+        ({"sensitive": "ssn"}, TypeError, r"write sensitive=\('ssn',\)"),
+        ({"sensitive": (1,)}, TypeError, "sensitive is a tuple of names"),
+        ({"sensitive": ("idd",)}, SignatureError, "names no argument: 'idd'"),
         ({"ordr_by": ("id",)}, TypeError, "did you mean 'order_by'"),
     ],
     ids=str,

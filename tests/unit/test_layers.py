@@ -22,16 +22,21 @@ FLOORS = [
     "_lookup3 _lanes _pure _speedups _native _hash_numbers hashing _hash_many arrays"
     " pgtypes signature language language/* _scalars values _casts _defaults query"
     " expression tagging result fits hints made_rows hint_types answers clauses gather"
-    " options function evaluation compiler comparison ordering aggregates combine",
+    " options function evaluation compiler comparison ordering aggregates combine"
+    " discretion",
     "config keys sources sources/* stubs stubs/*",
     "_wire _pipeline _waiting _links _connector _rows _notices _leases _prepared"
-    " _collect _versions",
-    "_steps _conversations _pools _explain _catalog _exchange _routing _clusters"
+    " _collect _versions _promises _forks _discreet _stats _dialling _knocking"
+    " _passwords _sessions",
+    "_steps _arrivals _loans _servers _moves _targets _conversations _pools"
+    " _statements _waves _explain _catalog _exchange _routing"
+    " _clusters"
     " _home _home_clusters _preparing _scatter _streams _parts _lines _windows"
-    " _batches _connections _calls _flights _direct _router_base",
+    " _batches _connections _calls _retrying _plain _observing _observed"
+    " _figures _flights _direct _router_base",
     "decorators streams proxycall _many _handles",
     "router router_async",
-    "cli cli/* demo _embedded _reaper",
+    "cli cli/* demo _embedded _reaper prometheus otel testing testing/*",
     "__init__",
 ]
 PURE, WIRE, APART = 2, 3, 7

@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import pytest
 
-from plproxy_py._leases import Lease, Slots, give_up, release, request, take_idle
+from plproxy_py import _leases
+from plproxy_py._leases import Lease, Slots, give_up, grant_waiting, take_idle
 
 
-def pools(*sizes: int) -> list[Slots[str]]:
+class Line:
+    """A connection, by its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.slot: object = None
+
+    def __eq__(self, other: object) -> bool:
+        return self.name == other
+
+
+def pools(*sizes: int) -> list[Slots[Line]]:
     return [Slots(size) for size in sizes]
 
 
-def granted(*leases: Lease[str]) -> list[bool]:
+def request(pools: list[Slots[Line]]) -> Lease[Line]:
+    lease = Lease(pools)
+    _leases.request(lease)
+    return lease
+
+
+def release(lease: Lease[Line], kept: list[str | None]) -> list[Lease[Line]]:
+    """Give back connections of these names, opened where there was none."""
+    for index, name in enumerate(kept):
+        if name is not None and lease.connections[index] is None:
+            lease.occupy(index, Line(name))
+    links = [
+        None if name is None else link
+        for name, link in zip(kept, lease.connections, strict=True)
+    ]
+    return _leases.release(lease, links)
+
+
+def granted(*leases: Lease[Line]) -> list[bool]:
     return [lease.granted for lease in leases]
 
 
@@ -47,7 +77,7 @@ def test_waiting_in_order_of_arrival() -> None:
     assert release(first, ["a"]) == [second]
     assert second.connections == ["a"]
     assert granted(second, third) == [True, False]
-    assert list(pool.waiting) == [third]
+    assert [found() for found in pool.waiting] == [third]
 
 
 def test_all_or_none() -> None:
@@ -96,7 +126,8 @@ def test_giving_up() -> None:
     holder = request([one, two])
     first, second = request([one, two]), request([one, two])
     give_up(first)
-    assert list(one.waiting) == list(two.waiting) == [second]
+    for pool in (one, two):
+        assert [found() for found in pool.waiting] == [second]
     assert release(holder, ["a", "b"]) == [second]
     assert not first.granted
 
@@ -113,4 +144,44 @@ def test_as_many_connections_as_slots() -> None:
     one, two = pools(1, 1)
     lease = request([one, two])
     with pytest.raises(ValueError, match="zip"):
-        release(lease, ["a"])
+        _leases.release(lease, [None])
+
+
+def test_a_second_release_does_nothing() -> None:
+    (pool,) = pools(1)
+    lease = request([pool])
+    release(lease, [None])
+    assert _leases.release(lease, []) == []
+    assert pool.in_use == 0
+
+
+def test_a_lease_that_is_forgotten() -> None:
+    one, two = pools(1, 1)
+    lease = request([one, two])
+    assert (one.in_use, two.in_use) == (1, 1)
+    del lease
+    assert (one.in_use, two.in_use) == (0, 0)
+    assert request([one, two]).granted
+
+
+def test_a_connection_that_is_forgotten() -> None:
+    (pool,) = pools(1)
+    release(request([pool]), ["a"])
+    taken = _leases.take([pool])
+    assert taken == ["a"]
+    waiting = request([pool])
+    assert not waiting.granted
+    del taken
+    # Nobody could tell: whoever waits has to look.
+    assert grant_waiting([pool]) == [waiting]
+    assert waiting.connections == [None]
+
+
+def test_who_is_forgotten_gets_nothing() -> None:
+    one, two = pools(1, 1)
+    holder = request([one, two])
+    forgotten, second = request([one, two]), request([two])
+    del forgotten
+    assert release(holder, ["a", "b"]) == [second]
+    assert not one.waiting
+    assert (one.in_use, two.in_use) == (0, 1)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple, assert_type
 from uuid import UUID
 
 from plproxy_py import (
+    Called,
     ClusterConfig,
     Float4,
     Int2,
@@ -20,6 +21,7 @@ from plproxy_py import (
     Row,
     Timestamp,
     Varchar,
+    log_slow_calls,
 )
 
 
@@ -132,6 +134,12 @@ def events(since: Timestamp, filters: dict[str, Any]) -> list[Row]: ...
 def server_time() -> datetime: ...
 
 
+@router.proxy(
+    cluster="userdb", run_on="ALL", retry=3, idempotent=True, sensitive=("ssn",)
+)
+def find_people(ssn: str) -> list[str]: ...
+
+
 @router.proxy(cluster="userdb", run_on="ANY", target="app.settings_v2")
 def settings(keys: list[str]) -> Json: ...
 
@@ -166,6 +174,8 @@ assert_type(plan.hashes, tuple[int, ...])
 assert_type(plan.connstrs, tuple[str, ...])
 
 assert_type(list_users.with_options(timeout=0.5)(10), list[User])
+safe = list_users.with_options(retry=3, idempotent=True, sensitive=("min_id",))
+assert_type(safe(10), list[User])
 assert_type(list_users.with_options(timeout=None).plan(min_id=10), Plan)
 
 listed = dynamic_query.returning("id integer, username text")
@@ -195,6 +205,13 @@ def print_notice(notice: Notice) -> None:
     print(notice.function, notice.partition, notice.diag.message_primary)
 
 
+def print_call(called: Called) -> None:
+    assert_type(called.partitions, tuple[int, ...])
+    print(called.function, called.seconds, called.outcome, called.sqlstate)
+
+
+watched = Router(on_call=print_call)
+logged = Router(on_call=log_slow_calls(0.5))
 with Router({"userdb": ["dbname=part00"]}, on_notice=print_notice) as opened:
     assert_type(opened, Router)
     opened.close(timeout=3)

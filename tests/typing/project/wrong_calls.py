@@ -41,6 +41,9 @@ Router("host=db0 dbname=part00")  # expect-error
 Router(pool_size="8")  # expect-error
 Router(on_notice=5)  # expect-error
 Router(poolsize=8)  # expect-error
+Router(on_call=len)  # expect-error
+list_users.with_options(retry="3")  # expect-error
+list_users.with_options(sensitive=5)  # expect-error
 router.configure(["host=db0 dbname=part00"])  # expect-error
 router.define(None)  # expect-error
 router.load(5)  # expect-error
@@ -52,6 +55,10 @@ router.execute("userdb", "select 1")["0"]  # expect-error
 
 @router.proxy(cluster="userdb", runon="ALL")  # expect-error
 def misspelt(key: str) -> list[str]: ...
+
+
+@router.proxy(cluster="userdb", run_on="ALL", retry="once")  # expect-error
+def once(key: str) -> list[str]: ...
 
 
 @router.proxy(cluster="userdb", run_on=0.5)  # expect-error
