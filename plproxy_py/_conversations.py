@@ -117,8 +117,13 @@ class Conversations:
         except GeneratorExit:
             self._cancel(connector)
             raise
-        except BaseException:
-            yield from self.stop(connector)
+        except BaseException as error:
+            # What was stopped at its deadline had its moment of grace already.
+            if not (self.cancels and isinstance(error, Error)):
+                yield from self.stop(connector)
+            if not isinstance(error, Exception):
+                told = _summary(self.outcomes(), always=True)
+                error.add_note(f"{self.function}: broken off{told}")
             raise
 
     def _finished(
@@ -303,14 +308,15 @@ class Conversations:
 _MEANING = {
     "committed": "committed",
     "failed": "failed, nothing of this call is there",
-    "unknown": "unknown: sent, and its end was not seen; look before you repeat it",
+    "unknown": "unknown: sent, and its end was not seen: all of it may be there, or "
+    "nothing; look before you repeat it",
 }
 
 
-def _summary(outcomes: Mapping[int, Outcome[Any]]) -> str:
+def _summary(outcomes: Mapping[int, Outcome[Any]], *, always: bool = False) -> str:
     """Say in words what became of each partition, where that is not plain."""
     states = {outcome.state for outcome in outcomes.values()}
-    if len(outcomes) == 1 and "unknown" not in states:
+    if len(outcomes) == 1 and "unknown" not in states and not always:
         return ""
     lines = [""]
     for state, meaning in _MEANING.items():

@@ -22,6 +22,7 @@ from plproxy_py._clusters import ClusterMap
 from plproxy_py._connector import Connector
 from plproxy_py._forks import renew_in_children
 from plproxy_py._home import Home
+from plproxy_py._knocking import reason
 from plproxy_py._pools import Wired
 from plproxy_py._steps import Steps, run_async
 from plproxy_py._waiting import INFINITE
@@ -167,7 +168,7 @@ class HomeClusters:
         except Error as error:
             if _refused(error):
                 raise
-            if known.error is None or str(known.error) != str(error):
+            if known.error is None or reason(known.error) != reason(error):
                 logger.error(
                     "cluster %s: the last good definition stays in force: %s",
                     name,
@@ -210,9 +211,9 @@ class HomeClusters:
         except RouterClosed:
             raise
         except Error as error:
-            if self._functions_error != str(error):
+            if self._functions_error != reason(error):
                 logger.error("the last good functions stay in force: %s", error)
-            self._functions_error = str(error)
+            self._functions_error = reason(error)
 
     def configs(self) -> Mapping[str, ClusterConfig]:
         return {name: wired.config for name, wired in self._map.wired.items()}

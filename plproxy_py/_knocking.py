@@ -50,6 +50,9 @@ class Manners:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+_FAILED = " (it failed"
+
+
 class Door:
     """One session profile's state. Times are monotonic seconds."""
 
@@ -168,9 +171,14 @@ class Knocking:
             else f"the next try is in {max(door.until - now, 0.0):.1f} s"
         )
         return ConnectError(
-            f"{error} (it failed {now - door.failed:.1f} s ago, {how})",
+            f"{error}{_FAILED} {now - door.failed:.1f} s ago, {how})",
             sqlstate=error.sqlstate,
         )
+
+
+def reason(error: Exception) -> str:
+    """Return an error's text without what changes as time goes by."""
+    return str(error).partition(_FAILED)[0]
 
 
 def _longest(failures: int, error: ConnectError) -> float:

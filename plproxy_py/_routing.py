@@ -8,7 +8,6 @@ committed data counts. A CONNECT string that came from data must be allowed.
 from __future__ import annotations
 
 import copy
-import fnmatch
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +23,12 @@ from plproxy_py._exchange import Exchange, Statement, results_of
 from plproxy_py._pools import Pools, Wired
 from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE
-from plproxy_py.config import Target
 from plproxy_py.errors import ConfigError, Error, RoutingError, placed
 from plproxy_py.function import HomeDefault, Named, ProxyFunction
 from plproxy_py.language.body import RunNumber
 from plproxy_py.query import RemoteQuery
 from plproxy_py.sources import private_cluster
+from plproxy_py.sources.admission import refuse_stranger
 from plproxy_py.tagging import (
     Pick,
     RunHash,
@@ -253,7 +252,7 @@ class Routing:
         wired = self._connects.get(key)
         config = wired.config if wired else private_cluster(connstr, user=self._user())
         if not isinstance(named, str):
-            self._check_allowed(config.target(0))
+            refuse_stranger(config.target(0), self._allow_connect)
         if wired is None:
             wired = self._pools.wire(config)
         self._connects.pop(key, None)
@@ -268,25 +267,6 @@ class Routing:
         if self.home is None:
             return None
         return dict(self.home.config.target(0).parameters).get("user")
-
-    def _check_allowed(self, target: Target) -> None:
-        if self._allow_connect is True:
-            return
-        parameters = dict(target.parameters)
-        given = parameters.get("hostaddr") or parameters.get("host", "")
-        patterns = self._allow_connect or ()
-        if "service" in parameters or "servicefile" in parameters:
-            raise ConfigError(
-                "CONNECT from data may not name a service, which could lead anywhere",
-                sqlstate="42501",
-            )
-        for host in given.split(","):
-            if not any(fnmatch.fnmatchcase(host, pattern) for pattern in patterns):
-                raise ConfigError(
-                    f"CONNECT from data may not reach host {host!r}: name it in "
-                    "allow_connect=",
-                    sqlstate="42501",
-                )
 
     def _hashes(
         self,

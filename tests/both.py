@@ -130,7 +130,7 @@ def backends(pg: Pg, name: str, state: str = "%") -> int:
 
 def check_idle(driver: Driver, pg: Pg) -> None:
     """Wait until no session of userdb works any more, and call all four again."""
-    name = driver.router._pools._application_name
+    name = driver.router._pools.connector._application_name
     wait_until(lambda: backends(pg, name, "active") == 0)
     answers = driver.execute("userdb", "SELECT 7 AS seven", timeout=3)
     assert [answers[place] for place in range(4)] == [[(7,)]] * 4

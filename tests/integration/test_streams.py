@@ -324,5 +324,5 @@ def test_a_stream_can_be_closed_after_its_router(driver: Driver, pg: Pg) -> None
     next_row(driver, stream)
     driver.run(driver.router.close(timeout=0.05))
     close(driver, stream)
-    name = driver.router._pools._application_name
+    name = driver.router._pools.connector._application_name
     wait_until(lambda: backends(pg, name) == 0)
