@@ -106,7 +106,7 @@ class _Way:
             if len(hashes) == 1:
                 partition = config.partition_of(hashes[0])
                 return Single(kind, normals, partition, self._dump(normals))
-        tags = function.tag(normals, config, self._routing.pick)
+        tags = function.tag(normals, config, self._routing.reachable(kind.wired))
         if tags.arguments is None:
             params = [self._dump(normals)] * len(tags.partitions)
         else:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -95,8 +96,20 @@ class Connector:
         return self.submit(self._open(session, title, deadline, spare))
 
     def is_knocking_vain(self, session: Session) -> bool:
-        """Whether the target could not be reached a moment ago. On any thread."""
-        return self._knocking.is_vain(session)
+        """Whether the target could not be reached the last time. On any thread.
+
+        It is tried anew meanwhile, so that those who pass by learn when it is back.
+        """
+        if not self._knocking.has_failed(session):
+            return False
+        if self._knocking.is_probe_due(session):
+            self.submit(self._probe(session))
+        return True
+
+    async def _probe(self, session: Session) -> None:
+        with suppress(Error):
+            link = await self._open(session, "", INFINITE, None)
+            link.close()
 
     def cancel(self, link: Link) -> Future[None]:
         """Ask the link's server to cancel; done when the server took the request."""

@@ -190,7 +190,7 @@ class Direct:
     def _tagged(
         self, run_on: RunOn, wired: Wired, normals: Sequence[Any]
     ) -> tuple[int, ...]:
-        pick = self._preparer.routing.pick
+        pick = self._preparer.routing.reachable(wired)
         if not isinstance(run_on, RunAll):
             return tag(run_on, normals, wired.config, pick).partitions
         if self._all is None or self._all[0] is not wired:

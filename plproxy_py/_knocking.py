@@ -3,7 +3,7 @@
 After a failed connect nobody knocks for a while; then one caller does, and the others
 share what becomes of it. The same holds for the very first connection, so that a wrong
 password is tried once, not by everybody who waits for it. No I/O: `Connector` knocks.
-All but `is_vain` belongs to one event loop.
+All but `has_failed` and `is_probe_due` belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Door:
         "knocker",
         "manners",
         "opens",
+        "probed",
         "until",
     )
 
@@ -73,6 +74,7 @@ class Door:
         self.failures = 0
         self.failed = 0.0
         self.until = 0.0
+        self.probed = 0.0
         self.knocker: asyncio.Future[None] | None = None
         self.began = 0.0
         self.manners = Manners()
@@ -101,12 +103,18 @@ class Knocking:
         self._spread = spread
         self._doors: dict[Session, Door] = {}
 
-    def is_vain(self, session: Session) -> bool:
-        """Whether the target failed a moment ago. May be asked on any thread."""
+    def has_failed(self, session: Session) -> bool:
+        """Whether the last knock failed. May be asked on any thread."""
         door = self._doors.get(session)
-        if door is None or door.error is None:
+        return door is not None and door.error is not None
+
+    def is_probe_due(self, session: Session) -> bool:
+        """Whether somebody should knock for those who pass by; true for one of them."""
+        door, now = self._doors[session], self._clock()
+        if door.knocker is not None or now < max(door.until, door.probed):
             return False
-        return door.knocker is not None or self._clock() < door.until
+        door.probed = now + MOST_SHARED_WAIT
+        return True
 
     def door(self, session: Session) -> Door:
         door = self._doors.get(session)

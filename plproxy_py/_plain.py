@@ -72,7 +72,8 @@ class Plain:
         try:
             wired = yield from self._preparer.cluster(cluster, deadline)
             routing = self._preparer.routing
-            tags = tag(_run_on(run_on), (), wired.config, routing.pick)
+            pick = routing.reachable(wired)
+            tags = tag(_run_on(run_on), (), wired.config, pick)
             reached("execute", wired, tags.partitions, is_set=True)
             values = [None if param is None else Opaque(param) for param in params]
             sent = _rows.dump_params(values, routing.adapters)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plproxy_py import ConnectError, _knocking
-from plproxy_py._knocking import Door, Knocking
+from plproxy_py._knocking import MOST_SHARED_WAIT, Door, Knocking
 from plproxy_py._links import Session
 from plproxy_py.config import parse_connstr
 
@@ -96,9 +96,9 @@ async def test_an_answer_ends_it(house: House) -> None:
     for _ in range(4):
         house.now += 60
         await house.fail("57P03")
-    assert house.knocking.is_vain(SESSION)
+    assert house.knocking.has_failed(SESSION)
     house.knocking.answered(house.door)
-    assert not house.knocking.is_vain(SESSION)
+    assert not house.knocking.has_failed(SESSION)
     assert await house.is_let_in()
     await house.fail()
     assert await house.pause() == 0.0
@@ -122,17 +122,18 @@ async def test_the_same_error_says_since_when(house: House) -> None:
 
 
 @at_home
-async def test_it_is_vain_while_it_fails(house: House) -> None:
-    assert not house.knocking.is_vain(SESSION)
-    for _ in range(3):
+async def test_one_probes_for_all_who_pass_by(house: House) -> None:
+    assert not house.knocking.has_failed(SESSION)
+    for _ in range(4):
         await house.fail()
-        assert not house.knocking.is_vain(SESSION)
-    await house.fail()
-    assert house.knocking.is_vain(SESSION)
+    assert house.knocking.has_failed(SESSION)
+    assert not house.knocking.is_probe_due(SESSION)  # in the pause
     house.now += 0.1
-    assert not house.knocking.is_vain(SESSION)
+    assert house.knocking.is_probe_due(SESSION)
+    assert not house.knocking.is_probe_due(SESSION)
+    house.now += MOST_SHARED_WAIT
     await house.knocking.enter(house.door)
-    assert house.knocking.is_vain(SESSION)  # one tries already
+    assert not house.knocking.is_probe_due(SESSION)  # one tries already
 
 
 @at_home
