@@ -128,6 +128,11 @@ class Link:
         return self.pgconn.transaction_status == pq.TransactionStatus.IDLE
 
     @property
+    def is_handed_out(self) -> bool:
+        """Whether a user has the connection as psycopg's own."""
+        return self._handed_out is not None
+
+    @property
     def in_the_middle(self) -> bool:
         """Whether a COPY, or another statement, has not come to its end."""
         return (

@@ -336,7 +336,8 @@ class Pools(Targets):
         """Refuse new loans, wait for those that are out, close all links.
 
         After ``timeout`` seconds what still runs is cancelled, and given a moment to
-        say how it ended; what does not is cut off.
+        say how it ended; what does not is cut off. A connection on loan to a user stays
+        his: only the statement that runs on it is cancelled.
         """
         with self._lock:
             if self._drained is None:
@@ -349,14 +350,30 @@ class Pools(Targets):
         yield from self._drain(time.monotonic() + timeout)
         if not self._drained.done():
             self.is_stopping = True
-            for link in self._lent():
-                with suppress(RouterClosed):
+            until = time.monotonic() + LAST_WORDS
+            with suppress(RouterClosed):
+                cancels = [
                     self.connector.cancel(link)
-            yield from self._drain(time.monotonic() + LAST_WORDS)
+                    for link in self._lent()
+                    if link.in_the_middle or not link.is_handed_out
+                ]
+                yield Coming(cancels, until)
+            yield from self._hear_out(until)
             for link in self._lent():
-                link.cut_off()
-            yield from self._drain(time.monotonic() + LAST_WORDS)
+                if not link.is_handed_out:
+                    link.cut_off()
+            yield from self._hear_out(time.monotonic() + LAST_WORDS)
         self._finalize()
+
+    def _hear_out(self, until: float) -> Steps[None]:
+        """Wait until no call has a link any longer."""
+        assert self._drained is not None
+        while not all(link.is_handed_out for link in self._lent()):
+            now = time.monotonic()
+            if now >= until:
+                break
+            yield Coming([self._drained], min(until, now + TICK))
+            self._note_drained()
 
     def _drain(self, until: float) -> Steps[None]:
         """Wait until all links are back."""

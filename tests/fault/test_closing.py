@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from psycopg.errors import QueryCanceled
 
 from plproxy_py import AsyncRouter, ConnectionLost, Error, Router, RouterClosed
 from tests.both import backends, wait_until
@@ -123,15 +124,20 @@ def test_a_server_that_does_not_answer(
 
 
 def test_a_connection_on_loan(databases4: list[str], pg: Pg) -> None:
+    """It stays its user's; the statement that runs on it does not."""
     router = Router({"userdb": databases4}, application_name=NAME)
-    with router.connection("userdb", partition=1) as connection:
-        connection.execute("SELECT 1")
-        closer = threading.Thread(target=router.close, args=(0.1,))
-        closer.start()
-        closer.join(10)
-        assert not closer.is_alive()
-        wait_until(lambda: backends(pg, NAME) == 0)
-        connection.close()
+    with (
+        ThreadPoolExecutor(1) as threads,
+        router.connection("userdb", partition=1) as connection,
+    ):
+        running = threads.submit(connection.execute, SLOW)
+        wait_until(lambda: backends(pg, NAME, "active") == 1)
+        router.close(0.1)
+        with pytest.raises(QueryCanceled):
+            running.result(10)
+        connection.rollback()
+        assert connection.execute("SELECT 7").fetchone() == (7,)
+    wait_until(lambda: backends(pg, NAME) == 0)
 
 
 def test_use_after_close(closing: Closing) -> None:

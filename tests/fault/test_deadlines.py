@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from plproxy_py import AsyncRouter, Error, QueryTimeout, Router
+from plproxy_py import AsyncRouter, Error, QueryTimeout, Router, RouterClosed
 from plproxy_py._embedded import EmbeddedError, Server
 from tests.fix_router import Driver
 from tests.fix_server import no_server
@@ -77,14 +77,14 @@ def test_query_timeout_holds_while_home_hashes(frozen_home: Server) -> None:
         assert not caught.value.sent
 
 
-def test_a_timeout_after_close_still_tells_the_truth(databases4: list[str]) -> None:
-    """Nobody is left to cancel: what was sent is unknown, never "not sent"."""
+def test_a_call_that_close_cancels_tells_the_truth(databases4: list[str]) -> None:
+    """It was sent, and the server said that nothing of it is there."""
     router = Router({"userdb": databases4})
     caught: list[Error] = []
 
     def call() -> None:
         try:
-            router.execute("userdb", "SELECT pg_sleep(3)", run_on=0, timeout=1.0)
+            router.execute("userdb", "SELECT pg_sleep(3)", run_on=0, timeout=2.9)
         except Error as error:
             caught.append(error)
 
@@ -94,20 +94,22 @@ def test_a_timeout_after_close_still_tells_the_truth(databases4: list[str]) -> N
     router.close(timeout=0.1)
     thread.join(10)
     (error,) = caught
-    assert isinstance(error, QueryTimeout)
+    assert isinstance(error, RouterClosed)
     assert error.sent
-    assert error.outcomes[0].state == "unknown"
+    assert error.outcomes[0].state == "failed"
 
 
-def test_a_task_cancelled_after_close_is_cancelled(databases4: list[str]) -> None:
+def test_a_task_cancelled_while_it_closes_is_cancelled(databases4: list[str]) -> None:
     async def main() -> None:
         router = AsyncRouter({"userdb": databases4})
         task = asyncio.create_task(
             router.execute("userdb", "SELECT pg_sleep(3)", run_on=0)
         )
         await asyncio.sleep(0.3)
-        await router.close(timeout=0.1)
+        closing = asyncio.create_task(router.close(timeout=5))
+        await asyncio.sleep(0.1)
         task.cancel()
+        await closing
         with pytest.raises(asyncio.CancelledError):
             await task
 
