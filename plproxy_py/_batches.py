@@ -116,7 +116,7 @@ class _Way:
     def _dump(self, normals: Sequence[Any]) -> Sequence[bytes | None]:
         if self._is_plain:
             return self.function.texts(normals)
-        return self._routing.dump(self.function, self.function.params(normals))
+        return self._routing.dump(self.function, normals)
 
 
 class Batch:

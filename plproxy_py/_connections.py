@@ -91,7 +91,9 @@ def _partition_of(
     known = key_of(hash or default_hash(key), registered)
     try:
         return known.partition(key, config, registered)[2]
-    except (TypeError, ValueError) as error:
+    except Error:
+        raise
+    except Exception as error:  # a key's own methods may raise whatever they like
         kind = ValueError if isinstance(error, ValueError) else TypeError
         hint = "" if hash else "; hash= names another, without it keys are str or int"
         raise kind(

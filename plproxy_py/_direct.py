@@ -72,6 +72,7 @@ class Direct:
         link.listener = (self._on_notice, way.function.label, partitions[0])
         interruption: BaseException | None = None
         broken: psycopg.Error | None = None
+        is_given_back = False
         try:
             pgconn = link.pgconn
             if converse(pgconn, link.poll, name, params, deadline) and take_answer(
@@ -79,6 +80,7 @@ class Direct:
             ):
                 answer = one_answer(link, results[0], way.answer, sql)
                 pool.stats.record(time.monotonic() - now)
+                is_given_back = True
                 self._pools.put_one(pool, link)
                 return answer
         except ResultError:
@@ -86,8 +88,14 @@ class Direct:
         except psycopg.Error as error:
             broken = error
         except BaseException as error:
+            if is_given_back:
+                raise
             interruption = error
-        return run(self._gone_on(aim, link, results, broken), interruption)
+        try:
+            return run(self._gone_on(aim, link, results, broken), interruption)
+        finally:
+            # Else this frame and the error would hold each other, and the link.
+            interruption = broken = None
 
     async def call_async(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Make the call on this event loop, the short way if it can be."""
@@ -110,6 +118,7 @@ class Direct:
         link.listener = (self._on_notice, way.function.label, partitions[0])
         interruption: BaseException | None = None
         broken: psycopg.Error | None = None
+        is_given_back = False
         try:
             pgconn = link.pgconn
             if (
@@ -119,6 +128,7 @@ class Direct:
             ):
                 answer = one_answer(link, results[0], way.answer, sql)
                 pool.stats.record(time.monotonic() - now)
+                is_given_back = True
                 self._pools.put_one(pool, link)
                 return answer
         except ResultError:
@@ -126,8 +136,14 @@ class Direct:
         except psycopg.Error as error:
             broken = error
         except BaseException as error:
+            if is_given_back:
+                raise
             interruption = error
-        return await run_async(self._gone_on(aim, link, results, broken), interruption)
+        steps = self._gone_on(aim, link, results, broken)
+        try:
+            return await run_async(steps, interruption)
+        finally:
+            interruption = broken = None
 
     def _fly(self, aim: Aim) -> Any:
         flight = self._begun(aim)
@@ -137,6 +153,8 @@ class Direct:
             if flight.block():
                 return flight.land()
         except BaseException as error:
+            if flight.is_given_back:
+                raise
             return run(flight.go_on(), flight.broken_off(error))
         return run(flight.go_on())
 
@@ -148,6 +166,8 @@ class Direct:
             if await flight.suspend():
                 return flight.land()
         except BaseException as error:
+            if flight.is_given_back:
+                raise
             return await run_async(flight.go_on(), flight.broken_off(error))
         return await run_async(flight.go_on())
 

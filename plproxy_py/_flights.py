@@ -100,7 +100,10 @@ class Leg:
 
 
 class Flight:
-    """A call that was sent. ``deadline``: monotonic seconds."""
+    """A call that was sent. ``deadline``: monotonic seconds.
+
+    ``is_given_back``: its links are, or are being; nobody may touch them any more.
+    """
 
     __slots__ = (
         "_began",
@@ -113,6 +116,7 @@ class Flight:
         "_way",
         "_wired",
         "deadline",
+        "is_given_back",
     )
 
     def __init__(
@@ -135,6 +139,7 @@ class Flight:
         self._legs: list[Leg] = []
         self._began = 0.0
         self.deadline = INFINITE
+        self.is_given_back = False
 
     def sent(self, legs: list[Leg], now: float) -> None:
         """Note what was sent already."""
@@ -239,6 +244,7 @@ class Flight:
         seconds = time.monotonic() - self._began
         for pool in self._pools:
             pool.stats.record(seconds)
+        self.is_given_back = True
         self._calls.exchange.pools.put(self._pools, [leg.link for leg in legs])
         return made
 

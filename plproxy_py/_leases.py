@@ -66,7 +66,16 @@ class Slots(Generic[C]):
     limit of its own.
     """
 
-    __slots__ = ("_made", "idle", "moves", "server", "size", "spare", "waiting")
+    __slots__ = (
+        "_made",
+        "idle",
+        "moves",
+        "server",
+        "size",
+        "spare",
+        "unwanted",
+        "waiting",
+    )
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -78,6 +87,8 @@ class Slots(Generic[C]):
         self.idle: list[C] = []
         self.spare: list[Slot] = []
         self.moves = 0
+        # Those for which a connection is being opened that nobody waits for any longer.
+        self.unwanted: weakref.WeakSet[Slot] = weakref.WeakSet()
         # Weakly: one whose caller was interrupted and forgotten must get nothing.
         self.waiting: deque[weakref.ref[Lease[C]]] = deque()
         self._made: list[weakref.ref[Slot]] = [weakref.ref(Slot())] * self.size

@@ -60,14 +60,14 @@ def wake(leases: Iterable[Lease[Link]]) -> None:
 def collect_lost() -> None:
     """Find slots that were forgotten in a circle of references, as tracebacks are.
 
-    At most a 200th of the time goes into it.
+    At most a 20th of the time goes into it.
     """
     global _collected_until
     now = time.monotonic()
     if now >= _collected_until:
         gc.collect()
         took = time.monotonic() - now
-        _collected_until = now + max(1.0, 200 * took)
+        _collected_until = now + max(1.0, 20 * took)
 
 
 _collected_until = 0.0

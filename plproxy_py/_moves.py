@@ -20,7 +20,10 @@ class Former:
     def is_over(self) -> bool:
         """Whether each has ended. Seen as it is asked, again and again."""
         taken = self._pool.taken()
-        self._taken = [slot for slot in self._taken if slot in taken]
+        unwanted = self._pool.unwanted
+        self._taken = [
+            slot for slot in self._taken if slot in taken and slot not in unwanted
+        ]
         return not self._taken
 
 

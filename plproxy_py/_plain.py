@@ -11,6 +11,7 @@ from plproxy_py._conversations import Conversations
 from plproxy_py._exchange import Exchange, Statement, rows_by_partition
 from plproxy_py._observing import reached
 from plproxy_py._preparing import Preparer
+from plproxy_py._scalars import plain_str
 from plproxy_py._scatter import scatter
 from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE
@@ -19,6 +20,9 @@ from plproxy_py.function import Opaque
 from plproxy_py.language.body import RunAll, RunAny, RunNumber
 from plproxy_py.options import Options
 from plproxy_py.tagging import RunOn, tag
+
+# Their number is two bytes in the protocol's Bind message.
+MOST_PARAMS = 65535
 
 
 class Plain:
@@ -67,6 +71,15 @@ class Plain:
         Options(timeout=timeout)
         if not isinstance(sql, str):
             raise TypeError(f"execute takes SQL as a str, not {type(sql).__name__}")
+        try:
+            text = plain_str(sql).encode()
+        except ValueError as error:
+            raise ValueError(f"execute: the SQL has a {error}") from None
+        if len(params) > MOST_PARAMS:
+            raise ValueError(
+                f"execute: {len(params)} parameters, and a statement takes "
+                f"{MOST_PARAMS} at most"
+            )
         deadline = started + (timeout or INFINITE)
         yield from self._preparer.refresh(deadline)
         try:
@@ -76,11 +89,13 @@ class Plain:
             tags = tag(_run_on(run_on), (), wired.config, pick)
             reached("execute", wired, tags.partitions, is_set=True)
             values = [None if param is None else Opaque(param) for param in params]
-            sent = _rows.dump_params(values, routing.adapters)
+            sent = _rows.dump_params(
+                values, routing.adapters, lambda n: f"execute: parameter ${n + 1}"
+            )
             timeout = timeout or wired.config.query_timeout or INFINITE
             statement = Statement(
                 "execute",
-                sql.encode(),
+                text,
                 [sent] * len(tags.partitions),
                 started + timeout,
             )

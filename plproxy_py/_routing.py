@@ -130,12 +130,10 @@ class Routing:
         except Error as error:
             raise placed(error, function.label) from None
         if tags.arguments is None:
-            params = [self.dump(function, function.params(normals))]
+            params = [self.dump(function, normals)]
             params *= len(tags.partitions)
         else:
-            params = [
-                self.dump(function, function.params(own)) for own in tags.arguments
-            ]
+            params = [self.dump(function, own) for own in tags.arguments]
         return Routed(wired, tags, params, deadline)
 
     def reachable(self, wired: Wired) -> Pick:
@@ -184,7 +182,7 @@ class Routing:
                 )
         except Error as error:
             raise placed(error, function.label) from None
-        params = [self.dump(function, function.params(own)) for own in normals.values()]
+        params = [self.dump(function, own) for own in normals.values()]
         return Routed(wired, Tags(tuple(normals)), params, deadline)
 
     def _wired(
@@ -217,12 +215,19 @@ class Routing:
         return run_on.at_home if run_on.doubtful or is_foreign else None
 
     def dump(
-        self, function: ProxyFunction, params: Sequence[Any]
+        self,
+        function: ProxyFunction,
+        normals: Sequence[Any],
+        feeds: Sequence[int] | None = None,
     ) -> Sequence[bytes | None]:
-        try:
-            return _rows.dump_params(params, self.adapters)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{function.label}: {error}") from None
+        """Return what is sent for the arguments that ``feeds`` names, the query's own
+        by default. Raise TypeError or ValueError, naming the argument."""
+        fed = function.query.feeds if feeds is None else feeds
+        return _rows.dump_params(
+            function.params(normals, fed),
+            self.adapters,
+            lambda number: function.parameter(number, fed),
+        )
 
     def _named(
         self,
@@ -306,7 +311,7 @@ class Routing:
         if self.home is None:
             assert function.needs_home is not None
             raise copy.copy(function.needs_home)
-        params = self.dump(function, function.params(normals, query.feeds))
+        params = self.dump(function, normals, query.feeds)
         statement = Statement(
             function.label, query.sql, [params], deadline, is_repeated=True
         )

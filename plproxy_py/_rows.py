@@ -41,15 +41,17 @@ class _Dumping:
 
 
 def dump_params(
-    params: Sequence[bytes | Opaque | None], adapters: AdaptersMap
+    params: Sequence[bytes | Opaque | None],
+    adapters: AdaptersMap,
+    name: Callable[[int], str],
 ) -> list[bytes | None]:
-    """Return the parameters as text.
+    """Return the parameters as text; ``name`` says which is which, from 0.
 
     Raise TypeError where no adapter knows a value, ValueError where it can't be sent.
     """
     transformer = Transformer(_Dumping(adapters))
     dumped: list[bytes | None] = []
-    for param in params:
+    for number, param in enumerate(params):
         if isinstance(param, Opaque):
             value: Any = param.value
             try:
@@ -57,14 +59,16 @@ def dump_params(
                 data = dumper.dump(value)
             except psycopg.ProgrammingError:
                 raise TypeError(
-                    f"no adapter knows {type(value).__name__}; register one in "
-                    "router.adapters, or pass the text that PostgreSQL reads"
+                    f"{name(number)}: no adapter knows {type(value).__name__}; "
+                    "register one in router.adapters, or pass the text that "
+                    "PostgreSQL reads"
                 ) from None
-            except (psycopg.Error, UnicodeError):
-                # Their texts quote the value.
+            except Exception:
+                # Their texts quote the value; its own methods may raise anything.
                 raise ValueError(
-                    f"a value of type {type(value).__name__} that can't be sent: NUL, "
-                    "a lone surrogate, or items that don't go together"
+                    f"{name(number)}: a value of type {type(value).__name__} that "
+                    "can't be sent: NUL, a lone surrogate, or items that don't go "
+                    "together"
                 ) from None
             dumped.append(None if data is None else bytes(data))
         else:

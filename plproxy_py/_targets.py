@@ -32,15 +32,13 @@ READ_ONLY = "25006"
 class Pool(_leases.Slots[Link]):
     """The connections to one target, under one session profile."""
 
-    __slots__ = ("encoding", "session", "stats", "unwanted", "users")
+    __slots__ = ("encoding", "session", "stats", "users")
 
     def __init__(self, session: Session, size: int) -> None:
         super().__init__(size)
         self.session = session
         self.stats = TargetStats()
         self.users = 0  # partitions that are wired to it
-        # Slots for which a connection is being opened that nobody waits for any longer.
-        self.unwanted: weakref.WeakSet[_leases.Slot] = weakref.WeakSet()
         self.encoding: str | None = None  # the database's own, once it was seen
 
 

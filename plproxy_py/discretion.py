@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
 HIDDEN = "***"
@@ -24,11 +24,15 @@ MOST_TEXTS = 10_000
 def hider(values: Iterable[object]) -> re.Pattern[str] | None:
     """Return what finds the values in a text, None where there is nothing to find."""
     texts: set[str] = set()
-    for text in _texts(values):
-        if text.strip():
-            texts.add(text)
-        if len(texts) > MOST_TEXTS:
-            return re.compile(r".+", re.DOTALL)
+    everything = re.compile(r".+", re.DOTALL)
+    try:
+        for text in _texts(values):
+            if text.strip():
+                texts.add(text)
+            if len(texts) > MOST_TEXTS:
+                return everything
+    except Exception:  # a value's own methods may raise whatever they like
+        return everything
     if not texts:
         return None
     found = [
@@ -67,7 +71,7 @@ def _texts(value: object) -> Iterator[str]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield from _texts(getattr(value, field.name))
-    elif isinstance(value, Iterable):
+    elif isinstance(value, Collection):
         for item in value:
             yield from _texts(item)
     else:

@@ -180,7 +180,7 @@ class ProxyFunction:
                     normals[index] = values.opaque(value, is_array)
                 else:
                     normals[index] = codec.normal(value)
-            except (TypeError, ValueError) as error:
+            except Exception as error:
                 raise self._misfit(index, error, value) from None
         return normals
 
@@ -216,10 +216,22 @@ class ProxyFunction:
 
     def _misfit(self, index: int, error: Exception, value: object) -> Exception:
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        type, text = self.signature.inputs[index].type.cast, str(error)
+        if isinstance(error, (TypeError, ValueError)):
+            text = str(error)
+        else:  # a value's own methods may raise whatever they like
+            given, raised = type(value).__name__, type(error).__name__
+            text = f"a value of type {given}, which raised {raised}"
         if self.names[index] in self.options.sensitive:
             text = hidden(text, [value])
-        return kind(f"{self.label}: argument {self._name(index)} ({type}): {text}")
+        return kind(f"{self.label}: {self._argument(index)}: {text}")
+
+    def _argument(self, index: int) -> str:
+        type = self.signature.inputs[index].type.cast
+        return f"argument {self._name(index)} ({type})"
+
+    def parameter(self, number: int, feeds: Sequence[int]) -> str:
+        """Say which argument a parameter is, from 0, by position of ``feeds``."""
+        return f"{self.label}: {self._argument(feeds[number])}"
 
     def tag(
         self,
@@ -299,7 +311,7 @@ class ProxyFunction:
                 continue
             try:
                 value = normal(value)
-            except (TypeError, ValueError) as error:
+            except Exception as error:
                 raise self._misfit(len(normals), error, value) from None
             normals.append(value)
             texts.append(encode(value))

@@ -72,6 +72,10 @@ def _check_seconds(name: str, seconds: object, *, zero: bool) -> None:
         return
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"{name} is a number of seconds, not {type(seconds).__name__}")
+    try:
+        seconds = float(seconds)
+    except OverflowError:
+        raise ValueError(f"{name} is out of range") from None
     if not (seconds > 0 or (zero and seconds == 0)):
         least = "at least" if zero else "above"
         raise ValueError(f"{name} is {least} 0 seconds; leave it out for the default")

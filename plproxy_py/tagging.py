@@ -105,8 +105,10 @@ def tag(
             return Tags((pick(cluster.part_count),))
     number = run_on.number
     if not 0 <= number < cluster.part_count:
+        # Python writes no more than 4,300 digits.
+        name = f"partition {number}" if abs(number) < 2**63 else "the partition"
         raise RoutingError(
-            f"partition {number} is out of range, the cluster has {cluster.part_count}"
+            f"{name} is out of range, the cluster has {cluster.part_count}"
         )
     return Tags((number,))
 

@@ -95,7 +95,9 @@ class Values:
         """Return the text of a value whose type nobody declared."""
         if value is None or isinstance(value, str):
             return None if value is None else value.encode()
-        return _rows.dump_params([Opaque(value)], self.adapters)[0]
+        return _rows.dump_params(
+            [Opaque(value)], self.adapters, lambda _: "FakeCluster"
+        )[0]
 
     def dump(self, type: PgType, value: Any) -> bytes | None:
         """Return a value's text. Raise TypeError or ValueError, naming value and type.
