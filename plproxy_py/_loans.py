@@ -53,8 +53,15 @@ class Loan:
 
 def wake(leases: Iterable[Lease[Link]]) -> None:
     for lease in leases:
+        close_crowded_out(lease)
         if lease.wake is not None:
             lease.wake()
+
+
+def close_crowded_out(lease: Lease[Link]) -> None:
+    """Close idle links that had to make room, be the lease used or not."""
+    while lease.crowded_out:
+        lease.crowded_out.pop().close()
 
 
 def collect_lost() -> None:

@@ -17,7 +17,7 @@ from plproxy_py import _leases
 from plproxy_py._arrivals import Coming
 from plproxy_py._links import Link, open_links
 from plproxy_py._loans import Loan as Loan
-from plproxy_py._loans import collect_lost, crowding, not_sent, wake
+from plproxy_py._loans import close_crowded_out, collect_lost, crowding, not_sent, wake
 from plproxy_py._promises import Promise
 from plproxy_py._steps import Steps
 from plproxy_py._targets import Pool as Pool
@@ -213,6 +213,7 @@ class Pools(Targets):
         with self._lock:
             woken = _leases.give_up(lease)
         wake(woken)
+        close_crowded_out(lease)
         if lease.granted:
             self.release(lease, lease.connections)
 
@@ -248,8 +249,7 @@ class Pools(Targets):
         deadline: float,
     ) -> Steps[None]:
         """Look at the leased links, replace what is not good, open what is missing."""
-        for crowded_out in lease.crowded_out:
-            crowded_out.close()
+        close_crowded_out(lease)
         now = time.monotonic()
         if now >= deadline:
             error = QueryTimeout(

@@ -111,12 +111,12 @@ def test_an_error_sends_no_later_wave(limited: Driver) -> None:
 
 
 def test_one_deadline_for_all_waves(limited: Driver, pg: Pg) -> None:
-    slow = face(limited, list[Int4], select="1 FROM pg_sleep(0.4)", timeout=0.6)
+    slow = face(limited, list[Int4], select="1 FROM pg_sleep(1)", timeout=2.5)
     with pytest.raises(QueryTimeout) as caught:
         limited.run(slow())
     states = [outcome.state for outcome in caught.value.outcomes.values()]
     assert "committed" in states
-    assert states.count("failed") >= 16 - 2 * LIMIT
+    assert states.count("failed") >= LIMIT
     assert len(limited.execute("userdb", "SELECT 1", timeout=20)) == 16
 
 
