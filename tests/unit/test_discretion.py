@@ -65,3 +65,14 @@ def test_of_very_many_values_all_is_hidden() -> None:
 
 def test_the_longest_goes_first() -> None:
     assert hidden("abcdef abcd", ["abcd", "abcdef"]) == "*** ***"
+
+
+class Raising:
+    """A value whose own methods raise."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("not told")
+
+
+def test_a_value_that_raises_hides_all() -> None:
+    assert hidden("nobody knows what of this it is", [Raising()]) == "***"

@@ -260,3 +260,25 @@ def test_the_texts_of_split_arrays_are_their_parts() -> None:
     assert tags.arguments is not None
     for own in tags.arguments:
         assert function.texts(own) == function.params(own)
+
+
+class Raising:
+    """No value at all: whoever looks at it is told nothing."""
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("not told")
+
+
+def test_a_value_whose_methods_raise_is_a_misfit() -> None:
+    function = define("f(a int, b int) returns int")
+    for take in (function.arguments, function.converted):
+        with pytest.raises(TypeError, match=r"argument b \(int4\).*raised Runtime"):
+            take((1, Raising()), {})
+
+
+def test_a_parameter_is_named_by_the_argument_it_comes_from() -> None:
+    function = define("f(a int, b text) returns int", CLUSTER + "SELECT g(b, a);")
+    assert function.parameter(0, function.query.feeds) == (
+        "public.f(2): argument b (text)"
+    )

@@ -59,3 +59,8 @@ def test_options(given: dict[str, Any]) -> None:
 def test_refused(given: dict[str, Any], kind: type[Exception], reason: str) -> None:
     with pytest.raises(kind, match=f"^{reason}"):
         Options(**given)
+
+
+def test_a_number_beyond_all_floats_is_refused() -> None:
+    with pytest.raises(ValueError, match="timeout is out of range"):
+        Options(timeout=10**400)
