@@ -61,6 +61,9 @@ class Server(Generic[C]):
 class Slots(Generic[C]):
     """One pool's state: ``size`` slots, of which some are ``in_use``.
 
+    That a connection is ``idle`` tells that its slot is free. Where nobody waits, it
+    may be popped, and appended again, without more.
+
     ``spare`` and ``idle``: those that are free, without and with a connection.
     ``moves`` counts the leases that were given back. ``server``: None if it has no
     limit of its own.
@@ -217,19 +220,6 @@ def put(pools: Sequence[Slots[C]], connections: Sequence[C]) -> None:
     """Give back what `take` gave. Only where nobody waits for them."""
     for pool, connection in zip(pools, connections, strict=True):
         pool.idle.append(connection)
-
-
-def take_one(pool: Slots[C]) -> C:
-    """Take a slot with its idle connection. Only where there is one, and nobody waits.
-
-    That a connection is idle tells that a slot is free.
-    """
-    return pool.idle.pop()
-
-
-def put_one(pool: Slots[C], connection: C) -> None:
-    """Give back what `take_one` gave. Only where nobody waits for it."""
-    pool.idle.append(connection)
 
 
 def granted(pools: Sequence[Slots[C]], connections: Sequence[C]) -> Lease[C]:

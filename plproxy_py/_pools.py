@@ -83,7 +83,7 @@ class Pools(Targets):
                 or not pool.idle
             ):
                 return None
-            link = _leases.take_one(pool)
+            link = pool.idle.pop()
         if link.usable(now, lifetime):
             return link
         link.close()
@@ -94,7 +94,7 @@ class Pools(Targets):
         """Give back what `take_one` gave."""
         with self._lock:
             if not pool.waiting and pool.users and self._drained is None:
-                _leases.put_one(pool, link)
+                pool.idle.append(link)
                 return
         self.release(_leases.granted((pool,), (link,)), [link])
 

@@ -24,12 +24,10 @@ from plproxy_py._leases import (
     grant_waiting,
     granted,
     put,
-    put_one,
     release,
     request,
     take,
     take_idle,
-    take_one,
 )
 
 
@@ -122,7 +120,7 @@ class Leases(RuleBasedStateMachine):
         pools = data.draw(st.lists(st.sampled_from(free), min_size=1, unique_by=id))
         could = all(pool.idle for pool in pools)
         if len(pools) == 1 and could:
-            taken: list[Line] | None = [take_one(pools[0])]
+            taken: list[Line] | None = [pools[0].idle.pop()]
         else:
             taken = take(pools)
         assert (taken is not None) == could
@@ -142,7 +140,7 @@ class Leases(RuleBasedStateMachine):
         connections = [one for one in lease.connections if one is not None]
         lease.slots, lease.connections = None, []
         if len(connections) == 1:
-            put_one(lease.pools[0], connections[0])
+            lease.pools[0].idle.append(connections[0])
         else:
             put(lease.pools, connections)
 
