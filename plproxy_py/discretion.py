@@ -7,6 +7,7 @@ one element of an array. Knows no errors and no functions.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -26,7 +27,7 @@ def hider(values: Iterable[object]) -> re.Pattern[str] | None:
     texts: set[str] = set()
     everything = re.compile(r".+", re.DOTALL)
     try:
-        for text in _texts(values):
+        for text in itertools.chain.from_iterable(map(_texts, values)):
             if text.strip():
                 texts.add(text)
             if len(texts) > MOST_TEXTS:

@@ -56,6 +56,8 @@ class Refusal(Exception):
         self.is_fatal = sqlstate in _FATAL
         severity = "FATAL" if self.is_fatal else "ERROR"
         self.fields = {"S": severity, "V": severity, "C": sqlstate, "M": message}
+        # A server names its source, by which it is told from a pooler.
+        self.fields["F"] = "fake_cluster.c"
         self.fields |= {
             letter: text for letter, text in (fields or {}).items() if text is not None
         }

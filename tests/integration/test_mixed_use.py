@@ -63,10 +63,10 @@ def test_a_killed_backend_says_so_in_every_way(
     killer = threading.Thread(target=kill)
     killer.start()
     if way == "outcomes":
-        outcome = run(1)[0]
+        outcome = run(5)[0]
     else:
         with pytest.raises(Error) as caught:
-            run(1)
+            run(5)
         outcome = caught.value.outcomes[0]
     killer.join()
     assert outcome.error.sqlstate == "57P01"
