@@ -72,25 +72,25 @@ class Direct:
         link.listener = (self._on_notice, way.function.label, partitions[0])
         interruption: BaseException | None = None
         broken: psycopg.Error | None = None
-        is_given_back = False
         try:
             pgconn = link.pgconn
-            if converse(pgconn, link.poll, name, params, deadline) and take_answer(
-                pgconn, results
-            ):
+            is_over = converse(
+                pgconn, link.poll, name, params, deadline
+            ) and take_answer(pgconn, results)
+            if is_over:
                 answer = one_answer(link, results[0], way.answer, sql)
-                pool.stats.record(time.monotonic() - now)
-                is_given_back = True
-                self._pools.put_one(pool, link)
-                return answer
         except ResultError:
             pass  # told with its outcomes by the other way
         except psycopg.Error as error:
             broken = error
         except BaseException as error:
-            if is_given_back:
-                raise
             interruption = error
+        else:
+            if is_over:
+                # Not in the try: what was given back is not ours to go on with.
+                pool.stats.record(time.monotonic() - now)
+                self._pools.put_one(pool, link)
+                return answer
         try:
             return run(self._gone_on(aim, link, results, broken), interruption)
         finally:
@@ -118,27 +118,27 @@ class Direct:
         link.listener = (self._on_notice, way.function.label, partitions[0])
         interruption: BaseException | None = None
         broken: psycopg.Error | None = None
-        is_given_back = False
         try:
             pgconn = link.pgconn
-            if (
+            is_over = (
                 post(pgconn, name, params)
                 and await answered(link.fileno, pgconn, deadline)
                 and take_answer(pgconn, results)
-            ):
+            )
+            if is_over:
                 answer = one_answer(link, results[0], way.answer, sql)
-                pool.stats.record(time.monotonic() - now)
-                is_given_back = True
-                self._pools.put_one(pool, link)
-                return answer
         except ResultError:
             pass
         except psycopg.Error as error:
             broken = error
         except BaseException as error:
-            if is_given_back:
-                raise
             interruption = error
+        else:
+            if is_over:
+                # Not in the try: what was given back is not ours to go on with.
+                pool.stats.record(time.monotonic() - now)
+                self._pools.put_one(pool, link)
+                return answer
         steps = self._gone_on(aim, link, results, broken)
         try:
             return await run_async(steps, interruption)
@@ -150,26 +150,30 @@ class Direct:
         if flight is None:
             return run(self._slowly(aim))
         try:
-            if flight.block():
-                return flight.land()
+            is_over = flight.block()
+            if is_over:
+                answer = flight.land()
         except BaseException as error:
-            if flight.is_given_back:
-                raise
             return run(flight.go_on(), flight.broken_off(error))
-        return run(flight.go_on())
+        if not is_over:
+            return run(flight.go_on())
+        flight.give_back()
+        return answer
 
     async def _fly_async(self, aim: Aim) -> Any:
         flight = self._begun(aim)
         if flight is None:
             return await run_async(self._slowly(aim))
         try:
-            if await flight.suspend():
-                return flight.land()
+            is_over = await flight.suspend()
+            if is_over:
+                answer = flight.land()
         except BaseException as error:
-            if flight.is_given_back:
-                raise
             return await run_async(flight.go_on(), flight.broken_off(error))
-        return await run_async(flight.go_on())
+        if not is_over:
+            return await run_async(flight.go_on())
+        flight.give_back()
+        return answer
 
     def _aimed(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Aim | None:
         """Return where the call goes, None if to find out takes waiting.

@@ -100,10 +100,7 @@ class Leg:
 
 
 class Flight:
-    """A call that was sent. ``deadline``: monotonic seconds.
-
-    ``is_given_back``: its links are, or are being; nobody may touch them any more.
-    """
+    """A call that was sent. ``deadline``: monotonic seconds."""
 
     __slots__ = (
         "_began",
@@ -116,7 +113,6 @@ class Flight:
         "_way",
         "_wired",
         "deadline",
-        "is_given_back",
     )
 
     def __init__(
@@ -139,7 +135,6 @@ class Flight:
         self._legs: list[Leg] = []
         self._began = 0.0
         self.deadline = INFINITE
-        self.is_given_back = False
 
     def sent(self, legs: list[Leg], now: float) -> None:
         """Note what was sent already."""
@@ -220,7 +215,7 @@ class Flight:
                 loop.remove_reader(fileno)
 
     def land(self) -> Any:
-        """Return the answer of a call that ended well; the links are given back."""
+        """Return the answer of a call that ended well."""
         function, answer = self._way.function, self._way.answer
         legs = self._legs
         if function.gather is None:
@@ -241,12 +236,14 @@ class Flight:
                 for partition, leg in zip(self._partitions, legs, strict=True)
             ]
             made = answer_of(function, answer, self._normals, answered, {})
+        return made
+
+    def give_back(self) -> None:
+        """Give back the links of a call that landed; it can't `go_on` then."""
         seconds = time.monotonic() - self._began
         for pool in self._pools:
             pool.stats.record(seconds)
-        self.is_given_back = True
-        self._calls.exchange.pools.put(self._pools, [leg.link for leg in legs])
-        return made
+        self._calls.exchange.pools.put(self._pools, [leg.link for leg in self._legs])
 
     @staticmethod
     def broken_off(error: BaseException) -> BaseException | None:

@@ -154,23 +154,28 @@ class _SyncHandle(_Handle):
 
 class _AsyncHandle(_Handle):
     async def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        self.router._one_loop.check()
         return await run_async(self.calls.preparer.plan(self.callee, args, kwargs))
 
     async def call_many(
         self, calls: Iterable[Any] | AsyncIterable[Any], /
     ) -> Results[Any]:
+        self.router._one_loop.check()
         return await _many.call_many_async(self.calls, self.for_many(), calls)
 
     def iter_many(
         self, calls: Iterable[Any] | AsyncIterable[Any], /
     ) -> AsyncIterator[Any]:
+        self.router._one_loop.check()
         return _many.iter_many_async(self.calls, self.for_many(), calls)
 
     async def call_outcomes(self, *args: Any, **kwargs: Any) -> dict[int, Outcome[Any]]:
+        self.router._one_loop.check()
         steps = self.calls.outcomes(self.callee, args, kwargs)
         return await run_async(self.watched(steps))
 
     async def call_each(self, calls: Mapping[int, Any], /) -> Any:
+        self.router._one_loop.check()
         return await run_async(self.watched(self.calls.each(self.callee, calls)))
 
 
@@ -204,16 +209,18 @@ def bind_async_call(
 ) -> Any:
     """Return the callable of a function on an `AsyncRouter`, an `AsyncProxyCall`."""
     handle = _AsyncHandle(router, entry, overrides or {}, bind_async_call)
-    calls, callee = handle.calls, handle.callee
+    calls, callee, check = handle.calls, handle.callee, router._one_loop.check
     if is_stream(entry):
 
         def stream(*args: Any, **kwargs: Any) -> AsyncStream[Any]:
+            check()
             return AsyncStream(calls.stream(callee, args, kwargs), calls)
 
         return handle.dress(stream)
     go = Direct(calls, callee).call_async
 
     async def call(*args: Any, **kwargs: Any) -> Any:
+        check()
         return await go(args, kwargs)
 
     def look_on(watched: Observed) -> None:

@@ -33,7 +33,7 @@ from plproxy_py._plain import Plain
 from plproxy_py._pools import Pools
 from plproxy_py._preparing import Callee, Preparer
 from plproxy_py._routing import Routing
-from plproxy_py._steps import Steps
+from plproxy_py._steps import OneLoop, Steps
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import ConfigError, ParseError
 
@@ -85,6 +85,7 @@ class RouterBase:
         if home is not None:
             self._routing.home = self._pools.wire(sources.private_cluster(home))
         self._map = ClusterMap(self._pools)
+        self._one_loop = OneLoop()  # AsyncRouter's
         if clusters is not None:
             self.configure(clusters)
 

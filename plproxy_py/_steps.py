@@ -15,6 +15,7 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from plproxy_py._forks import renew_in_children
 from plproxy_py._waiting import (
     INFINITE,
     TICK,
@@ -22,8 +23,35 @@ from plproxy_py._waiting import (
     wait_many,
     wait_many_async,
 )
+from plproxy_py.errors import ConfigError
 
 T = TypeVar("T")
+
+
+class OneLoop:
+    """The event loop that an AsyncRouter belongs to: that of its first call."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        renew_in_children(self)
+
+    def check(self) -> None:
+        """Raise `ConfigError` in another loop than the first."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # whatever was made here is awaited in one
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise ConfigError(
+                    "this AsyncRouter belongs to another event loop, in which it was "
+                    "called first: make a router for each loop"
+                )
+            self._loop = loop
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child."""
+        self._loop = None
 
 
 class Wait(Protocol):

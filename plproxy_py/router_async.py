@@ -145,6 +145,7 @@ class AsyncRouter(RouterBase):
         can't be used here is logged, and passed over. Raise `ConfigError` without a
         home database, or if it can't be asked.
         """
+        self._one_loop.check()
         entries = await run_async(self._reflect())
         return [bind_async_call(self, entry) for entry in entries]
 
@@ -158,6 +159,7 @@ class AsyncRouter(RouterBase):
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function by ``name``, ``schema.name`` or ``name(argtypes)``."""
+        self._one_loop.check()
         steps = self._calls.call(self._callee(name), args, kwargs)
         answer = await run_async(self._watched(name, steps))
         if isinstance(answer, Source):
@@ -177,6 +179,7 @@ class AsyncRouter(RouterBase):
         ``run_on``: ``"ALL"``, ``"ANY"`` or a partition's number. Each partition
         commits by itself.
         """
+        self._one_loop.check()
         steps = self._plain.execute(cluster, sql, params, run_on, timeout)
         return await run_async(self._watched("execute", steps))
 
@@ -184,6 +187,7 @@ class AsyncRouter(RouterBase):
         self, cluster: str, *, timeout: float | None = None
     ) -> dict[int, float | Error]:
         """Ask each partition to answer; return how many seconds it took, or why not."""
+        self._one_loop.check()
         return await run_async(self._plain.ping(cluster, timeout))
 
     @asynccontextmanager
@@ -197,6 +201,7 @@ class AsyncRouter(RouterBase):
         timeout: float | None = None,
     ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """Lend the psycopg connection of a partition, as `Router.connection` does."""
+        self._one_loop.check()
         borrowed = await run_async(self._borrow(cluster, key, partition, hash, timeout))
         try:
             kind = psycopg.AsyncConnection[Any]

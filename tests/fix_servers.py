@@ -102,7 +102,7 @@ class Servers:
     def holds(self, partition: int, token: str) -> bool:
         """Tell whether a call with this token was committed there."""
         return bool(
-            self.execute(partition, "SELECT FROM kept WHERE token = %s", [token])
+            self.execute(partition, "SELECT 1 FROM kept WHERE token = %s", [token])
         )
 
     def active(self, name: str, partition: int = 3) -> list[str]:
@@ -118,7 +118,7 @@ class Servers:
 
     def sessions(self, name: str, partition: int = 3) -> int:
         """Return how many sessions of a router there are."""
-        query = "SELECT FROM pg_stat_activity WHERE application_name LIKE %s || '%%'"
+        query = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE %s || '%%'"
         return len(self.execute(partition, query, [name]))
 
     def terminate(self, name: str, partition: int = 3) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from plproxy_py import ConnectError, Error, QueryTimeout, _connector
+from plproxy_py import ConnectError, ConnectionLost, Error, QueryTimeout, _connector
 from plproxy_py._embedded import Server
 from tests.fix_pgbouncer import PASSWORD, Bouncer
 from tests.fix_router import Driver
@@ -243,3 +243,36 @@ def test_a_wrong_password_is_told_from_other_refusals(
         driver.execute("c", ONE)
     assert caught.value.sqlstate == "28P01"
     assert "wrong" not in str(caught.value)
+
+
+def test_a_server_that_dies_behind_it(
+    make_router: Callable[..., Driver],
+    make_bouncer: Callable[..., Bouncer],
+    behind: Server,
+) -> None:
+    """The pooler does not know how the statement ended, so nobody does."""
+    driver = make_router(cluster(make_bouncer(), pooler=True))
+    driver.execute("c", ONE)
+    timer = threading.Timer(0.3, behind.kill)
+    timer.start()
+    try:
+        with pytest.raises(ConnectionLost, match="server conn crashed") as caught:
+            driver.execute("c", "SELECT pg_sleep(5)")
+        assert caught.value.outcomes[0].state == "unknown"
+        assert "unknown: sent, and its end was not seen" in str(caught.value)
+    finally:
+        timer.join()
+        behind.start()
+
+
+def test_who_waits_in_vain_for_a_server_has_sent_nothing(
+    make_router: Callable[..., Driver], make_bouncer: Callable[..., Bouncer]
+) -> None:
+    bouncer = make_bouncer(default_pool_size=1, query_wait_timeout=1)
+    driver = make_router(cluster(bouncer, pooler=True))
+    driver.execute("c", ONE)
+    with psycopg.connect(bouncer.connstr(), prepare_threshold=None) as conn:
+        conn.execute(ONE)
+        with pytest.raises(ConnectionLost, match="query_wait_timeout") as caught:
+            driver.execute("c", ONE)
+        assert caught.value.outcomes[0].state == "failed"

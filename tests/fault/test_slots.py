@@ -136,7 +136,7 @@ class Interrupter:
 
 @pytest.mark.parametrize(
     ("kind", "is_cold"),
-    [(kind, False) for kind in KINDS[2:]] + [(kind, True) for kind in KINDS],
+    [(kind, is_cold) for kind in KINDS for is_cold in (False, True)],
 )
 def test_an_interrupt_at_each_step(
     calls: Calls, pg: Pg, kind: str, is_cold: bool
@@ -197,7 +197,7 @@ def interrupted() -> Iterator[Callable[[Callable[[], None]], None]]:
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("kind", KINDS[2:])
+@pytest.mark.parametrize("kind", KINDS)
 def test_interrupts_at_random(
     calls: Calls,
     pg: Pg,

@@ -316,10 +316,11 @@ def test_a_call_comes_to_the_same_route(router: Router) -> None:
     async_call = many.proxy(cluster="nobody", run_on=0)(async_email)
     with pytest.raises(NoSuchCluster, match="nobody"):
         call("marko")
-    with pytest.raises(NoSuchCluster, match="nobody"):
-        asyncio.run(async_call("marko"))
-    with pytest.raises(NoSuchCluster, match="nobody"):
-        asyncio.run(async_call.plan("marko"))
+    with asyncio.Runner() as runner:
+        with pytest.raises(NoSuchCluster, match="nobody"):
+            runner.run(async_call("marko"))
+        with pytest.raises(NoSuchCluster, match="nobody"):
+            runner.run(async_call.plan("marko"))
 
 
 def test_hints_of_the_callers_locals(router: Router) -> None:
