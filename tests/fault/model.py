@@ -68,12 +68,12 @@ class Cluster:
 
     def sessions(self, database: int, name: str) -> list[Any]:
         """Return the sessions of an application on the database's server."""
-        query = "SELECT FROM pg_stat_activity WHERE application_name LIKE %s || '%%'"
+        query = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE %s || '%%'"
         return self.execute(database, query, [name])
 
     def naps(self, database: int) -> bool:
         """Whether a session naps on the database's server."""
-        query = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        query = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
         return self.execute(database, query) != []
 
     def end_sessions(self, server: int, name: str, state: str) -> None:
