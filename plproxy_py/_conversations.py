@@ -243,7 +243,10 @@ class Conversations:
         Not where a cancel request may still be on its way: it would hit that call.
         """
         link, cancel = self.links[index], self.cancels.get(index)
-        if cancel is not None and not (cancel.done() and not cancel.exception()):
+        # One that was broken off as the router was closed has no exception to ask for.
+        if cancel is not None and (
+            not cancel.done() or cancel.cancelled() or cancel.exception() is not None
+        ):
             return False
         return link is not None and self.ended[index] and link.at_rest
 
