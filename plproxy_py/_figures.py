@@ -28,11 +28,6 @@ def targets(pools: Pools) -> dict[str, dict[str, Any]]:
             for name, found in by_target.items()
         }
     return {
-        name: {**slots[name], **_stats.figures(_counted(found))}
+        name: {**slots[name], **_stats.figures(pool.stats for pool in found)}
         for name, found in by_target.items()
     }
-
-
-def _counted(pools: list[Pool]) -> list[_stats.TargetStats]:
-    found = (getattr(pool, "stats", None) for pool in pools)
-    return [stats for stats in found if stats is not None]
