@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 
 from plproxy_py import _wire
-from plproxy_py._arrivals import Coming
 from plproxy_py._connector import Connector
 from plproxy_py._links import Link
 from plproxy_py._promises import Promise
-from plproxy_py._steps import Steps, Talk
+from plproxy_py._steps import Arrival, Steps, Talk
 from plproxy_py._waiting import INFINITE, WRITE, Stepper
 from plproxy_py.errors import (
     ConnectionLost,
@@ -198,7 +197,7 @@ class Conversations:
             patience *= 2
         # A link whose cancel request has come to its end may serve again.
         ended = [cancel for i, cancel in self.cancels.items() if self.ended[i]]
-        yield Coming(ended, until)
+        yield Arrival(ended, until)
 
     def _explain_stop(self, now: float) -> None:
         """Say why the rest is stopped: the deadline, or another partition's failure."""

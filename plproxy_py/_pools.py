@@ -14,12 +14,11 @@ from contextlib import suppress
 from functools import partial
 
 from plproxy_py import _leases
-from plproxy_py._arrivals import Coming
 from plproxy_py._links import Link, open_links
 from plproxy_py._loans import Loan as Loan
 from plproxy_py._loans import close_crowded_out, collect_lost, crowding, not_sent, wake
 from plproxy_py._promises import Promise
-from plproxy_py._steps import Steps
+from plproxy_py._steps import Arrival, Steps
 from plproxy_py._targets import Pool as Pool
 from plproxy_py._targets import Targets
 from plproxy_py._targets import Wired as Wired
@@ -154,7 +153,7 @@ class Pools(Targets):
                 error.outcomes = not_sent(partitions, error)
                 raise error
             # A slot is given back without a word, and this is rare.
-            yield Coming([Promise()], min(deadline, now + pause))
+            yield Arrival([Promise()], min(deadline, now + pause))
             pause = min(2 * pause, TICK)
 
     def _queue(
@@ -184,7 +183,7 @@ class Pools(Targets):
         while not lease.granted:
             now = time.monotonic()
             moves = sum([pool.moves for pool in pools])
-            yield Coming([came], min(deadline, now + patience))
+            yield Arrival([came], min(deadline, now + patience))
             if lease.granted:
                 return
             self._check_open()
@@ -275,7 +274,7 @@ class Pools(Targets):
         if not opening:
             return
         try:
-            yield Coming(list(opening.values()), deadline)
+            yield Arrival(list(opening.values()), deadline)
             for index, future in opening.items():
                 if future.done():
                     link = future.result()
@@ -357,7 +356,7 @@ class Pools(Targets):
                     for link in self._lent()
                     if link.in_the_middle or not link.is_handed_out
                 ]
-                yield Coming(cancels, until)
+                yield Arrival(cancels, until)
             yield from self._hear_out(until)
             for link in self._lent():
                 if not link.is_handed_out:
@@ -372,14 +371,14 @@ class Pools(Targets):
             now = time.monotonic()
             if now >= until:
                 break
-            yield Coming([self._drained], min(until, now + TICK))
+            yield Arrival([self._drained], min(until, now + TICK))
             self._note_drained()
 
     def _drain(self, until: float) -> Steps[None]:
         """Wait until all links are back."""
         assert self._drained is not None
         while not self._drained.done() and (now := time.monotonic()) < until:
-            yield Coming([self._drained], min(until, now + TICK))
+            yield Arrival([self._drained], min(until, now + TICK))
             self._note_drained()
 
     def _lent(self) -> list[Link]:

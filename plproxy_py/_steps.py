@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from plproxy_py._forks import renew_in_children
+from plproxy_py._promises import wait_for
 from plproxy_py._waiting import (
     INFINITE,
-    TICK,
     Stepper,
     wait_many,
     wait_many_async,
@@ -92,14 +92,7 @@ class Arrival:
         return now >= self.until or all(done) or any(map(_failed, self.awaited))
 
     def block(self) -> None:
-        pending: Collection[futures.Future[Any]] = self.awaited
-        while pending and (left := self.until - time.monotonic()) > 0:
-            # A lock that waits without end does not see a signal: hence the tick.
-            done, pending = futures.wait(
-                pending, min(left, TICK), futures.FIRST_EXCEPTION
-            )
-            if any(map(_failed, done)):
-                return
+        wait_for(self.awaited, self.until, lambda: self.is_over(time.monotonic()))
 
     async def suspend(self) -> None:
         left = self.until - time.monotonic()

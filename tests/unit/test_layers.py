@@ -28,7 +28,7 @@ FLOORS = [
     "_wire _pipeline _waiting _links _connector _rows _notices _leases _prepared"
     " _collect _versions _promises _forks _discreet _stats _dialling _knocking"
     " _passwords _sessions",
-    "_steps _arrivals _loans _servers _moves _targets _conversations _pools"
+    "_steps _loans _servers _moves _targets _conversations _pools"
     " _statements _waves _explain _catalog _exchange _routing"
     " _clusters"
     " _home _home_clusters _preparing _scatter _streams _parts _lines _windows"
