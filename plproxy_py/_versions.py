@@ -10,10 +10,11 @@ from plproxy_py._native import COMPILED
 
 
 def versions() -> str:
-    """Return the versions of psycopg, libpq and Python, and which twin computes."""
+    """Return the versions of psycopg, libpq and Python, and which twins compute."""
     libpq = psycopg.pq.version()
     return (
-        f"psycopg {psycopg.__version__}, libpq {libpq // 10000}.{libpq % 10000}, "
+        f"psycopg {psycopg.__version__} ({psycopg.pq.__impl__}), "
+        f"libpq {libpq // 10000}.{libpq % 10000}, "
         f"Python {platform.python_version()}, "
         f"compiled part: {'yes' if COMPILED else 'no'}"
     )

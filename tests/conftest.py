@@ -5,7 +5,9 @@ pytest_plugins = [
     "tests.fix_router",
     "tests.fix_fake",
     "tests.fix_cli",
+    "tests.fix_check",
     "tests.fix_plproxy",
+    "tests.fix_migrate",
     "tests.fix_proxydb",
     "tests.fix_twins",
     "tests.fix_long",
@@ -13,4 +15,6 @@ pytest_plugins = [
     "tests.fix_servers",
     "tests.fix_network",
     "tests.fix_pgbouncer",
+    "tests.fix_placing",
+    "tests.fix_deploy",
 ]

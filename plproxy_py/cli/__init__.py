@@ -10,10 +10,19 @@ from click.core import ParameterSource
 
 from plproxy_py import __version__
 from plproxy_py._versions import versions
+from plproxy_py.cli.audit import audit
+from plproxy_py.cli.balance import balance
+from plproxy_py.cli.budget import budget
 from plproxy_py.cli.calls import call, route
+from plproxy_py.cli.check import check
 from plproxy_py.cli.common import Commands, Settings
+from plproxy_py.cli.completion import completion
+from plproxy_py.cli.config import config as config_command
 from plproxy_py.cli.demo import demo
+from plproxy_py.cli.deploy import deploy
+from plproxy_py.cli.exec import exec_command
 from plproxy_py.cli.look import clusters, functions_command, partitions
+from plproxy_py.cli.migrate import migrate_report
 from plproxy_py.cli.stubs import stubs
 
 
@@ -71,5 +80,22 @@ def main(
     ctx.obj = Settings(config, home, app, as_json)
 
 
-for _command in (clusters, partitions, functions_command, route, call, stubs, demo):
+for _command in (
+    clusters,
+    partitions,
+    functions_command,
+    route,
+    call,
+    exec_command,
+    check,
+    deploy,
+    balance,
+    audit,
+    budget,
+    config_command,
+    stubs,
+    migrate_report,
+    completion,
+    demo,
+):
     main.add_command(_command)

@@ -20,6 +20,10 @@ from plproxy_py.cli.common import (
     json_option,
     pass_settings,
 )
+from plproxy_py.cli.completing import (
+    complete_function,
+    complete_function_or_cluster,
+)
 from plproxy_py.cli.keys import locate
 from plproxy_py.cli.words import run_on_text
 from plproxy_py.discretion import HIDDEN, hider
@@ -33,7 +37,11 @@ ROUTE = ("cluster", "run_on", "hash", "partition", "target", "sql")
 
 
 @click.command(cls=ArgumentsCommand)
-@click.argument("name", metavar="FUNCTION|CLUSTER")
+@click.argument(
+    "name",
+    metavar="FUNCTION|CLUSTER",
+    shell_complete=complete_function_or_cluster,
+)
 @click.argument("args", metavar="[ARG]...", nargs=-1)
 @click.option("--key", help="Show where this key lives in the cluster.")
 @click.option(
@@ -122,7 +130,7 @@ def _key_route(
 
 
 @click.command(cls=ArgumentsCommand)
-@click.argument("function")
+@click.argument("function", shell_complete=complete_function)
 @click.argument("args", metavar="[ARG]...", nargs=-1)
 @click.option(
     "--partition",

@@ -19,6 +19,7 @@ from plproxy_py.cli.common import (
     one_line,
     pass_settings,
 )
+from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.cli.tls import tls_text
 from plproxy_py.cli.words import cluster_text, run_on_text
 from plproxy_py.config import ClusterConfig, Partition
@@ -74,7 +75,7 @@ def _options(cluster: ClusterConfig) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=complete_cluster)
 @click.option("--size", is_flag=True, help="Also show the size of each database.")
 @click.option(
     "--watch",

@@ -198,3 +198,19 @@ def _plain(value: object) -> object:
             return {str(key): _plain(item) for key, item in value.items()}
         case _:
             return str(value)
+
+
+@contextmanager
+def document() -> Iterator[Callable[[Iterable[Record]], None]]:
+    """Print one JSON document in pieces; give what adds rows to it."""
+    separator = "["
+
+    def add(rows: Iterable[Record]) -> None:
+        nonlocal separator
+        for row in rows:
+            text = json.dumps(_plain(dict(row)), ensure_ascii=not is_unicode())
+            print(separator + text, end="")
+            separator = ", "
+
+    yield add
+    print("[]" if separator == "[" else "]", flush=True)

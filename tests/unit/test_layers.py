@@ -36,7 +36,7 @@ FLOORS = [
     " _figures _flights _direct _router_base",
     "decorators streams proxycall _many _handles",
     "router router_async",
-    "cli cli/* demo _embedded _reaper prometheus otel testing testing/*",
+    "cli cli/* ops ops/* demo _embedded _reaper prometheus otel testing testing/*",
     "__init__",
 ]
 PURE, WIRE, APART = 2, 3, 7

@@ -1,0 +1,1 @@
+"""Where rows lie and where they belong: what `balance` and `audit` both ask."""
