@@ -258,7 +258,8 @@ class Connector:
                 raise
             given = _sessions.startup(session, manners)
             connection = await self._connect(session, title, given)
-        if not manners.is_known:
+        # Another version may hash otherwise.
+        if manners.known != connection.pgconn.server_version:
             await self._learn(connection, session, door)
         pooled = session.pooler or manners.is_pooled
         wrong = _sessions.differences(connection.pgconn, session.timezone)
@@ -280,6 +281,9 @@ class Connector:
         try:
             async with asyncio.timeout(LEARN_TIMEOUT):
                 await _sessions.learn(connection, session, door.manners)
+        except ConfigError:
+            connection.pgconn.finish()
+            raise
         except (psycopg.Error, TimeoutError) as error:
             connection.pgconn.finish()
             reason = str(error).strip() or f"no answer within {LEARN_TIMEOUT:g} s"

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 # How long a cancelled statement may take to say how it ended, before it is unknown:
 # past a deadline or after an interruption, and where nobody is in a hurry.
-GRACE = 0.08
+GRACE = 0.06
 LONG_GRACE = 1.0
 
 CANCELLED = "57014"

@@ -39,12 +39,13 @@ MOST_DOORS = 4096
 class Manners:
     """What an earlier connection taught about a target.
 
-    ``is_known``: it was asked. ``is_pooled``: a pooler stands between. ``checks``: its
-    sessions can be given a client_connection_check_interval. ``settings``: what they
-    must be set to, other than the server would.
+    ``known``: the server version that was asked, 0 before. ``is_pooled``: a pooler
+    stands between. ``checks``: its sessions can be given a
+    client_connection_check_interval. ``settings``: what they must be set to, other
+    than the server would.
     """
 
-    is_known: bool = False
+    known: int = 0
     is_pooled: bool = False
     checks: bool = True
     settings: dict[str, str] = field(default_factory=dict)

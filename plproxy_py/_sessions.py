@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import pq
 
+from plproxy_py import _parity
 from plproxy_py._dialling import Refused, is_elsewhere
 from plproxy_py._knocking import Manners
 from plproxy_py._links import Session
@@ -48,7 +49,7 @@ MOST_NAME_BYTES = 63
 # Behind a pooler the process is another one than the connection was told. A value of
 # the role's or database's own is to stand.
 _QUESTION = f"""
-    SELECT pg_catalog.pg_backend_pid(), EXISTS (
+    SELECT {{hashes}}, pg_catalog.pg_backend_pid(), EXISTS (
         SELECT FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS item
         WHERE item LIKE '{CHECK}=%'
             AND setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database
@@ -96,22 +97,24 @@ def startup(session: Session, manners: Manners) -> dict[str, str]:
 async def learn(
     connection: psycopg.AsyncConnection[Any], session: Session, manners: Manners
 ) -> None:
-    """Ask, in one round trip, what stands between and what is set already.
+    """Ask, in one round trip, what stands between, what is set, and how it hashes.
 
-    What a server can't answer is taken as usual.
+    What a server can't answer is taken as usual. Raise `HashMismatch`.
     """
     row = None
-    if not session.pooler:
-        try:
-            row = await (await connection.execute(_QUESTION)).fetchone()
-        except psycopg.Error:
-            if connection.pgconn.status == pq.ConnStatus.BAD:
-                raise
+    encoding = (connection.pgconn.parameter_status(b"server_encoding") or b"").decode()
+    question = _QUESTION.format(hashes=_parity.question(encoding))
+    try:
+        row = await (await connection.execute(question.encode())).fetchone()
+    except psycopg.Error:
+        if connection.pgconn.status == pq.ConnStatus.BAD:
+            raise
     if row is not None:
-        pid, is_set = row
+        hashes, pid, is_set = row
+        _parity.check(session.target.label, encoding, hashes)
         manners.is_pooled = pid != connection.pgconn.backend_pid
         manners.checks = manners.checks and not is_set
-    manners.is_known = True
+    manners.known = connection.pgconn.server_version
 
 
 def is_poolers(error: ConnectError) -> bool:

@@ -33,15 +33,25 @@ from tests.fix_router import Driver
 from tests.fix_servers import Servers, check_silence, usable
 
 TIMEOUT = 0.3
-TRIES = 3
+TRIES = 8
 SIZE = len(KINDS)
 
 
-def in_time(attempt: Callable[[], dict[str, Told]]) -> dict[str, Told]:
+def in_time(
+    attempt: Callable[[], dict[str, Told]], *, others_serve: bool = True
+) -> dict[str, Told]:
     """Return what calls told; the best of some attempts must not be late."""
     for _ in range(TRIES):
         told = attempt()
-        late = [about for about in told.values() if about.seconds > TIMEOUT + LATE]
+        late = [
+            about
+            for about in told.values()
+            if (
+                about.is_late(TIMEOUT)
+                if others_serve
+                else about.seconds > TIMEOUT + LATE
+            )
+        ]
         if not late:
             return told
     pytest.fail(f"late: {[(about.token, about.seconds) for about in late]}")
@@ -140,7 +150,9 @@ def test_wait(servers: Servers, make_router: Callable[..., Driver]) -> None:
     )
     calls = Calls(driver)
     connect(driver, servers, SIZE, range(4))
-    told = in_time(lambda: calls.together(KINDS, TIMEOUT, seconds=30))
+    told = in_time(
+        lambda: calls.together(KINDS, TIMEOUT, seconds=30), others_serve=False
+    )
     for partition in range(4):
         check_silence(servers, "wait", partition)
     check_truth(servers, told.values())
@@ -237,10 +249,11 @@ def test_a_silent_partition_takes_no_place_from_the_others(
             "userdb", "SELECT 7", run_on=run_on, timeout=timeout
         )
 
-    waiting = [execute(VICTIM, 0.2) for _ in range(8)]
-    served = [execute(number % 3, 0.2) for number in range(16)]
-    assert all(isinstance(end, dict) for end in driver.together(*served))
-    for _ in range(3):
+    waiting = [execute(VICTIM, 1.0) for _ in range(8)]
+    served = [execute(number % 3, 0.9) for number in range(16)]
+    connected = driver.together(*[execute(number % 3, 30) for number in range(16)])
+    assert all(isinstance(end, dict) for end in connected)
+    for _ in range(2):
         ended = driver.together(*waiting, *served)
         assert all(isinstance(end, QueryTimeout | ConnectError) for end in ended[:8])
         assert [list(end.values()) for end in ended[8:]] == [[[(7,)]]] * 16
@@ -252,7 +265,7 @@ def test_where_the_answer_is_no_nobody_waits(
 ) -> None:
     fault_proxy.fault(Fault("refuse"))
     calls = Calls(make_proxied())
-    for _ in range(TRIES):
+    for _ in range(3):
         told = calls.together(KINDS, 60)
         assert all(about.seconds < 30 for about in told.values())
         check_truth(servers, told.values())

@@ -7,6 +7,7 @@ its server where the fault is the server's own.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,9 @@ from tests.fix_servers import Servers, back_again, check_silence
 
 TIMEOUT = 0.3
 SIZE = len(KINDS)
+# What is late by itself is late each time; a machine that has other things to do made
+# calls late three times in a row.
+ATTEMPTS = 8
 
 Break = Callable[[Servers, FaultProxy], None]
 
@@ -149,9 +153,12 @@ def test_fault(
         connect(driver, servers, SIZE, range(4) if case.connected else OTHERS)
         kinds = [*KINDS, "elsewhere"]
         told = broken(calls, servers, fault_proxy, case, kinds)
-    for _ in range(2):
+    for attempt in range(ATTEMPTS):
         # Each by itself, also in case that this machine was busy with something else.
         again = [kind for kind in told if told[kind].is_late(case.timeout)]
+        if told and not again:
+            break
+        time.sleep(0.1 * attempt)
         for kind in again if told else KINDS:
             if case.connected:
                 connect(driver, servers, 1 if case.apart else SIZE, range(4))

@@ -34,7 +34,7 @@ from psycopg.errors import DuplicatePreparedStatement
 from plproxy_py import Router, _sessions
 
 async def nothing(connection, session, manners):
-    manners.is_known = True
+    manners.known = connection.pgconn.server_version
 
 if len(sys.argv) > 3:
     _sessions.learn = nothing
@@ -118,7 +118,7 @@ def test_it_is_recognised(
     name = driver.define(NAME % "x")
     for n in range(5):
         assert name(n) == f"x{n}"
-    assert is_pooled(driver) is not pooler
+    assert is_pooled(driver)
     many = driver.router.functions["public.name(int4)"].call_many(
         [(n,) for n in range(50)]
     )
