@@ -18,6 +18,7 @@ from plproxy_py.cli.common import (
     pass_settings,
     registered_hashes,
 )
+from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import Error
 from plproxy_py.ops.audit import Audit, Audited, Misplaced
@@ -31,7 +32,7 @@ _SUSPICIOUS = 0.4
 
 
 @click.command()
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=complete_cluster)
 @click.option("--table", metavar="T", required=True, help="The table, as SQL names it.")
 @click.option(
     "--key", metavar="COL", required=True, help="The column by which calls are routed."

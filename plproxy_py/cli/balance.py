@@ -21,6 +21,7 @@ from plproxy_py.cli.common import (
     pass_settings,
     registered_hashes,
 )
+from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.config import MOST_PARTITIONS, ClusterConfig
 from plproxy_py.errors import RoutingError
 from plproxy_py.ops.balance import (
@@ -45,7 +46,7 @@ _MANY_KEYS = 500_000
 
 
 @click.command()
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=complete_cluster)
 @click.option("--table", metavar="T", help="Count this table's rows; goes with --key.")
 @click.option("--key", metavar="COL", help="The column by which calls are routed.")
 @click.option(

@@ -16,6 +16,7 @@ from plproxy_py.cli.common import (
     one_line,
     pass_settings,
 )
+from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.ops.budget import (
     Plan,
     ServerBudget,
@@ -31,7 +32,7 @@ COLUMNS = (
 
 
 @click.command()
-@click.argument("cluster", required=False)
+@click.argument("cluster", required=False, shell_complete=complete_cluster)
 @click.option(
     "--processes",
     type=click.IntRange(min=1),

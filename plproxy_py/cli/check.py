@@ -17,6 +17,7 @@ from plproxy_py.cli.common import (
     pass_settings,
     registered_hashes,
 )
+from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.config import ClusterConfig
 from plproxy_py.function import ProxyFunction
 from plproxy_py.ops.check.findings import Finding
@@ -27,7 +28,7 @@ SECONDS = click.FloatRange(min=0.01)
 
 
 @click.command()
-@click.argument("cluster", required=False)
+@click.argument("cluster", required=False, shell_complete=complete_cluster)
 @click.option(
     "--tables",
     metavar="NAME",

@@ -29,11 +29,12 @@ Session = psycopg.AsyncConnection[Any]
 async def session(
     router: RouterBase, cluster: str, partition: int, timeout: float | None = None
 ) -> AsyncIterator[Session]:
-    """Lend a partition's connection, in autocommit, on the running event loop.
+    """Lend a partition's connection on the running event loop.
 
     Any router will do: an application's own may be a `Router`. ``timeout``: seconds
-    to get it. What is open at the end is rolled back: who changes something commits
-    it. psycopg's errors come out as ours, with cluster and partition.
+    to get it. As psycopg has it, a statement begins a transaction; what is open at the
+    end is rolled back: who changes something commits it. psycopg's errors come out as
+    ours, with cluster and partition.
     """
     borrowed = await run_async(router._borrow(cluster, None, partition, None, timeout))
     connection = borrowed.link.hand_out(psycopg.AsyncConnection[Any], router.adapters)
@@ -117,13 +118,14 @@ async def _ended(
         if task.done():
             return task.result()
     except asyncio.CancelledError:
-        await _stop(task, connection)
+        await stop_task(task, connection)
         raise
-    await _stop(task, connection)
+    await stop_task(task, connection)
     raise QueryTimeout(f"no end within {timeout:g} s")
 
 
-async def _stop(task: asyncio.Future[Any], connection: Session) -> None:
+async def stop_task(task: asyncio.Future[Any], connection: Session) -> None:
+    """Cancel what a task runs on the connection; cut it off if that does not help."""
     cancel = asyncio.ensure_future(connection.cancel_safe(timeout=STOP_TIMEOUT))
     cancel.add_done_callback(_seen)
     await asyncio.wait([task], timeout=STOP_TIMEOUT)

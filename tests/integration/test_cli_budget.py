@@ -153,7 +153,8 @@ def test_limits_of_roles_and_databases(budget: Run, small: Server) -> None:
     try:
         (row,) = rows(budget("userdb", "--processes", "1", "--json", code=1))
         assert (row["limited_by"], row["wanted"], row["left"]) == ("role app", 16, 12)
-        # A superuser has no such limit.
+        # A superuser has no such limit, though it be said.
+        alter(small, "ALTER ROLE postgres CONNECTION LIMIT 1")
         (row,) = rows(budget("admin", "--processes", "1", "--json"))
         assert row["limited_by"] == "max_connections"
         with others(small, 2, user="app"):
@@ -172,6 +173,7 @@ def test_limits_of_roles_and_databases(budget: Run, small: Server) -> None:
         alter(
             small,
             "ALTER ROLE app CONNECTION LIMIT -1",
+            "ALTER ROLE postgres CONNECTION LIMIT -1",
             "ALTER DATABASE part01 CONNECTION LIMIT -1",
         )
 

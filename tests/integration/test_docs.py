@@ -2,8 +2,7 @@
 
 The ```python blocks of a document run in order, in one namespace, on a cluster like the
 demo's. A ```text block is the output of the python blocks since the one before. In
-connect strings ``host=dbN dbname=partNN`` stands for a database of the test server,
-``host=proxy dbname=proxydb`` for one with the real PL/Proxy.
+connect strings ``host=dbN dbname=partNN`` stands for a database of the test server.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import contextlib
 import io
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +25,6 @@ import plproxy_py
 from plproxy_py import Router
 from plproxy_py.cli import main as plproxy
 from plproxy_py.demo import create_users
-from tests.fix_plproxy import BINDIR, Plproxy
 from tests.fix_server import Pg
 from tests.snippets import ROOT, Snippet, read_snippets
 
@@ -38,7 +35,6 @@ CLUSTERS = ROOT / "docs" / "clusters.md"
 ANSWERS = ROOT / "docs" / "answers.md"
 RETRIES = ROOT / "docs" / "retries.md"
 OBSERVABILITY = ROOT / "docs" / "observability.md"
-FROM_PLPROXY = ROOT / "docs" / "from-plproxy.md"
 DEMO_SQL = (ROOT / "sql" / "demo.sql").read_text(encoding="utf-8")
 DEMO_PLPROXY_SQL = (ROOT / "sql" / "demo_plproxy.sql").read_text(encoding="utf-8")
 
@@ -142,62 +138,6 @@ def test_snippets_on_the_demos_cluster(
     real = [text.replace(label.removesuffix("00"), "part") for text in written]
     shown = [s.text for s in read_snippets(document) if s.language == "text"]
     assert real == shown
-
-
-PROXY = "host=proxy dbname=proxydb"
-DEFINER = "ALTER FUNCTION {} SECURITY DEFINER SET search_path = public, pg_temp;"
-
-
-def plproxy_databases(plproxy: Plproxy) -> dict[str, str]:
-    """Return connect strings for those of the page: a proxy database, two partitions.
-
-    PL/Proxy is in use there, and lacks but the definition of its cluster.
-    """
-    for name in ("docs_proxy", "docs_part00", "docs_part01"):
-        plproxy.create_database(name)
-    plproxy.admin("docs_proxy", "CREATE EXTENSION plproxy")
-    plproxy.admin("docs_proxy", DEMO_PLPROXY_SQL.replace("'demo'", "'userdb'"))
-    users = {"docs_part00": "mia", "docs_part01": "marko"}
-    for name, user in users.items():
-        plproxy.admin(name, DEMO_SQL)
-        for function in ("create_user", "get_user", "search_users", "count_users"):
-            plproxy.admin(name, DEFINER.format(function))
-        plproxy.admin(name, f"SELECT create_user('{user}', '{user}@example.org')")
-    return {
-        PROXY: plproxy.server.connstr("docs_proxy"),
-        f"{PROXY} user=app": plproxy.connstr("docs_proxy", user="app"),
-        "host=db0 dbname=part00": plproxy.partition("docs_part00"),
-        "host=db1 dbname=part01": plproxy.partition("docs_part01"),
-    }
-
-
-def test_from_plproxy_snippets(
-    plproxy: Plproxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    connstrs = plproxy_databases(plproxy)
-
-    def run_other(snippet: Snippet) -> None:
-        if snippet.language == "sql":
-            text = snippet.text
-            for shown, real in connstrs.items():
-                text = text.replace(f"'{shown}'", "'" + real.replace("'", "''") + "'")
-            plproxy.admin("docs_proxy", text)
-        for line in snippet.text.splitlines() if snippet.language == "console" else ():
-            program, *arguments, connstr = shlex.split(line.removeprefix("$ "))
-            assert program == "psql"
-            connstr = connstrs[connstr]
-            if "user=" not in connstr:
-                connstr += " user=postgres"
-            psql = [BINDIR / program, "-X", "-q", "-v", "ON_ERROR_STOP=1"]
-            subprocess.run(
-                [*psql, *arguments, connstr], check=True, stdout=subprocess.DEVNULL
-            )
-
-    *written, rest = run_document(FROM_PLPROXY, connstrs, run_other)
-    assert rest == ""
-    shown = [s.text for s in read_snippets(FROM_PLPROXY) if s.language == "text"]
-    assert written == shown
 
 
 def test_config_file_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

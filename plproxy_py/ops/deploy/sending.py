@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from plproxy_py.errors import ConnectionLost, Error, remote_error_class
-from plproxy_py.ops.sessions import Session, _stop
+from plproxy_py.ops.sessions import Session, stop_task
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ async def until(
             [task, stopped], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
         )
         if not task.done():
-            await _stop(task, connection)
+            await stop_task(task, connection)
             if not _succeeded(task):
                 raise Stopped if stop.is_set() else TimeoutError
         return task.result()
