@@ -82,16 +82,18 @@ class ClusterMap:
         """Put these clusters in force, in place of all others."""
         with self._lock:
             before = self.wired
-            self.wired = {
+            after = {
                 name: before[name]
                 if name in before and _is_same(before[name].config, config)
                 else self._pools.wire(config)
                 for name, config in configs.items()
             }
-            for name, wired in self.wired.items():
+            # In force only then: who finds it must find what has to be waited for.
+            for name, wired in after.items():
                 if name in before:
                     _log_moves(before[name], wired)
                     self._pools.move(before[name], wired)
+            self.wired = after
             for name, wired in before.items():
                 if self.wired.get(name) is not wired:
                     self._pools.unwire(wired)

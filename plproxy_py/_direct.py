@@ -60,7 +60,7 @@ class Direct:
         if len(partitions) != 1 or way.is_gathered:
             return self._fly(aim)
         pool = wired.pools[partitions[0]]
-        link = self._pools.take_one(pool, now, wired.config.connection_lifetime)
+        link = self._pools.take_one(wired, pool, now)
         if link is None:
             return run(self._slowly(aim))
         sql = way.function.query.sql
@@ -106,7 +106,7 @@ class Direct:
         if len(partitions) != 1 or way.is_gathered:
             return await self._fly_async(aim)
         pool = wired.pools[partitions[0]]
-        link = self._pools.take_one(pool, now, wired.config.connection_lifetime)
+        link = self._pools.take_one(wired, pool, now)
         if link is None:
             return await run_async(self._slowly(aim))
         sql = way.function.query.sql
@@ -225,7 +225,7 @@ class Direct:
         """Send to all partitions at once; None if one has no link that is ready."""
         way, wired, normals, partitions, params, now, deadline = aim
         pools = [wired.pools[partition] for partition in partitions]
-        links = self._pools.take(pools, now, wired.config.connection_lifetime)
+        links = self._pools.take(wired, pools, now)
         if links is None:
             return None
         name = _name(links, way.function.query.sql)

@@ -45,14 +45,15 @@ class Pools(Targets):
     """All pools of a router. Thread-safe."""
 
     def take(
-        self, pools: Sequence[Pool], now: float, lifetime: float | None
+        self, wired: Wired, pools: Sequence[Pool], now: float
     ) -> list[Link] | None:
         """Borrow a good idle link of each at once, None if there is one too few.
 
-        Nobody who waits for a pool is passed. ``lifetime`` in seconds.
+        Nobody who waits for a pool is passed. ``pools``: some of the cluster's.
         """
+        lifetime = wired.config.connection_lifetime
         with self._lock:
-            if self._drained is not None:
+            if self._drained is not None or wired.successor is not None:
                 return None
             for pool in pools:
                 if pool.waiting or not pool.users:
@@ -72,18 +73,19 @@ class Pools(Targets):
         self.release(_leases.granted(pools, links), kept)
         return None
 
-    def take_one(self, pool: Pool, now: float, lifetime: float | None) -> Link | None:
+    def take_one(self, wired: Wired, pool: Pool, now: float) -> Link | None:
         """Do what `take` does for one pool; loops over one cost a call 3 µs in all."""
         with self._lock:
             if (
                 self._drained is not None
+                or wired.successor is not None
                 or pool.waiting
                 or not pool.users
                 or not pool.idle
             ):
                 return None
             link = pool.idle.pop()
-        if link.usable(now, lifetime):
+        if link.usable(now, wired.config.connection_lifetime):
             return link
         link.close()
         self.release(_leases.granted((pool,), (link,)), [None])
@@ -116,16 +118,22 @@ class Pools(Targets):
         Raise `PoolTimeout`, `QueryTimeout`, `ConnectError` or `ConfigError` naming the
         partition; nothing was sent then.
         """
-        lease = _leases.Lease([wired.pools[partition] for partition in partitions])
-        loan = Loan(self, lease)
-        try:
-            yield from self._arrive(lease, wired, partitions, deadline)
-            yield from self._queue(lease, wired, partitions, deadline)
-            yield from self._complete(lease, wired, partitions, deadline)
-        except BaseException:
+        while True:
+            pools = [wired.now(partition) for partition in partitions]
+            lease = _leases.Lease(pools)
+            loan = Loan(self, lease)
+            try:
+                yield from self._arrive(lease, wired, partitions, deadline)
+                yield from self._queue(lease, wired, partitions, deadline)
+                # What moved while it waited must not be written where it was. From
+                # here on, a move waits for these slots.
+                if pools == [wired.now(partition) for partition in partitions]:
+                    yield from self._complete(lease, pools, wired, partitions, deadline)
+                    return loan
+            except BaseException:
+                self._leave(lease)
+                raise
             self._leave(lease)
-            raise
-        return loan
 
     def _arrive(
         self,
@@ -243,6 +251,7 @@ class Pools(Targets):
     def _complete(
         self,
         lease: _leases.Lease[Link],
+        pools: Sequence[Pool],
         wired: Wired,
         partitions: Sequence[int],
         deadline: float,
@@ -260,7 +269,7 @@ class Pools(Targets):
         opening: dict[int, Future[Link]] = {}
         for index, link in enumerate(lease.connections):
             if link is None or not link.usable(now, lifetime):
-                pool = wired.pools[partitions[index]]
+                pool = pools[index]
                 if link is not None:
                     pool.stats.lost += not link.usable(now, None)
                     lease.vacate(index)
@@ -279,8 +288,8 @@ class Pools(Targets):
                 if future.done():
                     link = future.result()
                     lease.occupy(index, link)
-                    wired.pools[partitions[index]].stats.connects += 1
-                    wired.pools[partitions[index]].encoding = link.server_encoding
+                    pools[index].stats.connects += 1
+                    pools[index].encoding = link.server_encoding
             for index, future in opening.items():
                 if not future.done():
                     label = wired.config.target(partitions[index]).label
@@ -297,7 +306,7 @@ class Pools(Targets):
             for index, future in opening.items():
                 if lease.connections[index] is None:
                     # Else connects to a slow server would pile up.
-                    pool, slot = wired.pools[partitions[index]], lease.withhold(index)
+                    pool, slot = pools[index], lease.withhold(index)
                     pool.unwanted.add(slot)
                     future.add_done_callback(partial(self._settle, pool, slot))
 

@@ -10,7 +10,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from plproxy_py import _leases
 from plproxy_py._connector import Connector
@@ -22,7 +21,7 @@ from plproxy_py._promises import Promise
 from plproxy_py._servers import Servers, server_of
 from plproxy_py._stats import TargetStats
 from plproxy_py.config import ClusterConfig, Partition
-from plproxy_py.errors import Error
+from plproxy_py.errors import ConfigError, Error
 
 # A server that shuts down or is killed; a transaction that may not write.
 GONE = ("57P01", "57P02", "57P03")
@@ -42,12 +41,55 @@ class Pool(_leases.Slots[Link]):
         self.encoding: str | None = None  # the database's own, once it was seen
 
 
-@dataclass(frozen=True, slots=True)
 class Wired:
-    """A cluster and the pool of each of its partitions."""
+    """A cluster and the pool of each of its partitions.
 
-    config: ClusterConfig
-    pools: tuple[Pool, ...]
+    ``successor``: what has taken its place, set while no slot can be taken. ``parts``,
+    of what was put together from several: where each partition comes from.
+    """
+
+    __slots__ = ("config", "parts", "pools", "successor")
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        pools: tuple[Pool, ...],
+        parts: Sequence[tuple[Wired, int]] = (),
+    ) -> None:
+        self.config = config
+        self.pools = pools
+        self.parts = parts
+        self.successor: Wired | None = None
+
+    def now(self, partition: int) -> Pool:
+        """Return where a partition is now, of which a call has learnt before.
+
+        Raise `ConfigError` where its number may mean something else by now.
+        """
+        if self.parts:
+            wired, number = self.parts[partition]
+            return wired.now(number)
+        latest, config = self, self.config
+        while latest.successor is not None:
+            latest = latest.successor
+        there, count = latest.config, latest.config.part_count
+        if (there.modular_mapping, count) == (
+            config.modular_mapping,
+            config.part_count,
+        ):
+            return latest.pools[partition]
+        # Its keys are those of all that it was divided into: as long as these are one
+        # target, it is the right one.
+        pool = self.pools[partition]
+        divided = range(partition, count, config.part_count)
+        is_divided = not (there.modular_mapping or config.modular_mapping) and divided
+        if is_divided and all(latest.pools[number] is pool for number in divided):
+            return pool
+        raise ConfigError(
+            f"the cluster came to have {count} partitions while the call was on its "
+            "way: nothing was sent",
+            partition=partition,
+        )
 
 
 class Targets:
@@ -117,9 +159,13 @@ class Targets:
     def move(self, before: Wired, after: Wired) -> None:
         """Let calls wait where a cluster's partition has another target than before.
 
-        Until those that are under way on its former one have ended.
+        Until those that are under way on its former one have ended. Calls that know
+        the old one, and have no connection yet, go to the new one.
         """
+        if before is after:
+            return
         with self._lock:
+            before.successor = after
             for old, new in zip(before.pools, after.pools, strict=False):
                 if old is not new:
                     self.moves.begin(after.config.name, old, new)

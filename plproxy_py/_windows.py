@@ -354,4 +354,8 @@ def _wired(parts: Sequence[Part]) -> tuple[Wired, Sequence[int]]:
         ),
         modular_mapping=True,
     )
-    return Wired(config, tuple(part.pool for part in parts)), range(len(parts))
+    origins = [
+        (wired, part.partition) for wired, part in zip(wireds, parts, strict=True)
+    ]
+    pools = tuple(part.pool for part in parts)
+    return Wired(config, pools, origins), range(len(parts))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from plproxy_py import QueryTimeout
+from plproxy_py import ConfigError, QueryTimeout, Router
 from tests.both import lent, wait_until
 from tests.fix_router import Driver
 
@@ -108,3 +108,55 @@ def test_who_waits_goes_on_as_soon_as_they_ended(
             number, at = one.result(20)
             assert number == 2
             assert at > ended
+
+
+# A call on partition 1 that chose its target before a reload and got no slot until it
+# was over: what partitions are then, and who may serve it.
+LATE = {
+    "moved": ([0, 2], 2),
+    "duplicate entries": ([0, 1, 0, 1], 1),
+    "doubled and moved": ([0, 1, 0, 2], None),
+    "fewer": ([0], None),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_who_waited_for_the_former_target(databases4: list[str], name: str) -> None:
+    """Where partitions were divided, only one target of all its parts is right."""
+    numbers, served = LATE[name]
+    with (
+        Router({"userdb": databases4[:2]}, pool_size=1) as router,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        with router.connection("userdb", partition=1):
+            late = thread.submit(router.execute, "userdb", WHERE % 0, run_on=1)
+            pools = list(router._pools._pools.values())
+            wait_until(lambda: any(pool.waiting for pool in pools))
+            router.configure({"userdb": [databases4[number] for number in numbers]})
+        if served is not None:
+            assert late.result(20) == {1: [(served,)]}
+            return
+        with pytest.raises(
+            ConfigError, match="while the call was on its way"
+        ) as caught:
+            late.result(20)
+        assert (caught.value.partition, caught.value.sent) == (1, False)
+
+
+def test_many_calls_that_waited(databases4: list[str]) -> None:
+    """Two functions of one cluster, before and after: each to where it is now."""
+    define = (
+        "CREATE FUNCTION where_is(n int4) RETURNS int4 LANGUAGE plproxy AS $$ CLUSTER "
+        "'userdb'; RUN ON n; SELECT right(current_database()::text, 2)::int4; $$"
+    )
+    with (
+        Router({"userdb": databases4[:2]}, pool_size=1) as router,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        where = router.define(define)
+        with router.connection("userdb", partition=1):
+            late = thread.submit(where.call_many, [(n % 2,) for n in range(50)])
+            pools = list(router._pools._pools.values())
+            wait_until(lambda: any(pool.waiting for pool in pools))
+            router.configure({"userdb": [databases4[0], databases4[2]]})
+        assert late.result(20) == [0, 2] * 25
