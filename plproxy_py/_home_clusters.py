@@ -2,8 +2,9 @@
 
 A cluster is loaded when it is first named. From then on its check, one cheap question,
 is asked at most every ``config_ttl`` seconds, in the background and by one asker; with
-0 it is asked in each call, at PL/Proxy's own cadence. With the database down the last
-good map serves. A right that was taken away, or a cluster that was dropped, is no bad
+0 it is asked in each call, at PL/Proxy's own cadence. A call that finds an old map,
+since there were no calls for a while, waits for the answer. With the database down the
+last good map serves. A right that was taken away, or a cluster that was dropped, is no bad
 definition: calls are refused until it is back.
 """
 
@@ -38,6 +39,11 @@ from plproxy_py.sources.database import Loaded, cluster_question
 from plproxy_py.sources.functions import Reflection, functions_question
 
 logger = logging.getLogger("plproxy_py")
+
+# A map is old, so that a call waits a little for a newer one, when it was current so
+# many seconds ago, beside twice the config_ttl. While calls go on, it is asked before.
+OLD = 1.0
+MOST_WAIT = 1.0
 
 # What a router must not go on without: USAGE, a user mapping.
 _REFUSALS = ("42501", "42704")
@@ -92,8 +98,11 @@ class HomeClusters:
             yield from self._load(name, deadline)
         elif self._ttl == 0:
             yield from self._check(name, known, deadline)
-        elif known.error is not None and _refused(known.error):
-            raise _again(known.error)
+        elif known.error is not None:
+            if _refused(known.error):
+                raise _again(known.error)
+        elif (now := self._clock()) - known.seen > OLD + 2 * self._ttl:
+            yield from self._check(name, known, min(deadline, now + MOST_WAIT))
         return self._map.get(name)
 
     def current(self, name: str) -> Wired | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import click
 
 from plproxy_py._router_base import RouterBase
-from plproxy_py.cli import render
+from plproxy_py.cli import audits, render
 from plproxy_py.cli.common import (
     Settings,
     find_cluster,
@@ -22,13 +22,10 @@ from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import Error
 from plproxy_py.ops.audit import Audit, Audited, Misplaced
-from plproxy_py.ops.placing.look import Look, look
+from plproxy_py.ops.placing.look import look
 from plproxy_py.ops.placing.tables import BATCH, Wanted
 
 LISTED = ("key", "lies_on", "belongs_to")
-
-# Beyond this share of rows, the hash is more likely wrong than the rows.
-_SUSPICIOUS = 0.4
 
 
 @click.command()
@@ -116,16 +113,16 @@ async def _run(
     rows = _listed(task, audited, limit)
     if as_json:
         with render.document() as add:
-            add(map(_json_row, audited))
+            add(map(audits.json_row, audited))
             async for batch in rows:
-                add({"kind": "row", **_row(one)} for one in batch)
+                add({"kind": "row", **audits.row_of(one)} for one in batch)
     else:
-        _show_partitions(audited)
+        audits.show_partitions(audited)
         async for batch in rows:
             click.echo()
-            render.show([_row(one) for one in batch], LISTED, as_json=False)
+            render.show([audits.row_of(one) for one in batch], LISTED, as_json=False)
         click.echo()
-        for line in _words(seen, audited, limit):
+        for line in audits.words(seen, audited, limit):
             click.echo(line)
     return 1 if wrong or failed else 0
 
@@ -151,84 +148,3 @@ async def _listed(
             click.echo(one_line(f"partition {one.place.first}: {error}"), err=True)
     if batch:
         yield batch
-
-
-def _row(one: Misplaced) -> dict[str, object]:
-    return {"key": one.key, "lies_on": one.lies_on, "belongs_to": one.belongs_to}
-
-
-def _json_row(one: Audited) -> render.Record:
-    misplaced = one.misplaced
-    return {
-        "kind": "partition",
-        "partition": one.place.first,
-        "partitions": one.place.partitions,
-        "rows": None if one.error else one.rows,
-        "misplaced": None if one.error else sum(misplaced.values()),
-        "belong_to": {
-            "null" if number is None else str(number): count
-            for number, count in misplaced.items()
-        },
-        "error": _error(one),
-    }
-
-
-def _error(one: Audited) -> str | None:
-    if one.error is None:
-        return None
-    return one_line(str(one.error)).removeprefix("connection: ")
-
-
-def _show_partitions(audited: list[Audited]) -> None:
-    rows = [
-        {
-            **_json_row(one),
-            "partition": _numbers(one.place.partitions),
-            "belong_to": _destinations(one.misplaced) or None,
-        }
-        for one in audited
-    ]
-    columns = ["partition", "rows", "misplaced", "belong_to"]
-    if any(one.error for one in audited):
-        columns.append("error")
-    render.show(
-        rows,
-        columns,
-        as_json=False,
-        alarm=lambda row: row["misplaced"] or row["error"],
-    )
-
-
-def _numbers(partitions: tuple[int, ...]) -> int | str:
-    return partitions[0] if len(partitions) == 1 else ", ".join(map(str, partitions))
-
-
-def _destinations(misplaced: dict[int | None, int]) -> str:
-    """Say where rows belong, the three most frequent first."""
-    most = sorted(misplaced.items(), key=lambda item: -item[1])
-    texts = [
-        f"{count:,} to {'none (NULL)' if number is None else number}"
-        for number, count in most[:3]
-    ]
-    rest = sum(count for _, count in most[3:])
-    return ", ".join([*texts, f"{rest:,} to others"] if rest else texts)
-
-
-def _words(seen: Look, audited: list[Audited], limit: int) -> Iterator[str]:
-    rows = sum(one.rows for one in audited)
-    wrong = sum(sum(one.misplaced.values()) for one in audited)
-    if not wrong:
-        yield f"All {rows:,} rows that were counted lie where they belong."
-    else:
-        verb = "lies" if wrong == 1 else "lie"
-        yield f"{wrong:,} of {rows:,} rows {verb} on the wrong partition."
-    hash = next(iter(seen.tables.values())).hash.name
-    if wrong > _SUSPICIOUS * rows:
-        yield f"That is much: do calls run on another hash than {hash}? See --hash."
-    if wrong > limit:
-        yield f"Listed are {limit:,} of them: --limit lists more."
-    if seen.hashed_here:
-        where = ", ".join(map(str, seen.hashed_here))
-        yield f"The servers of partitions {where} lack {hash}: it was computed here."
-    if failed := sum(bool(one.error) for one in audited):
-        yield f"{failed} of {len(audited)} databases could not be asked."

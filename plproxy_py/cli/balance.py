@@ -13,7 +13,7 @@ import click
 from plproxy_py._router_base import RouterBase
 from plproxy_py.cli import render
 from plproxy_py.cli.arguments import read_text
-from plproxy_py.cli.balances import error_text, show
+from plproxy_py.cli.balances import json_rows, show
 from plproxy_py.cli.common import (
     Settings,
     find_cluster,
@@ -26,7 +26,6 @@ from plproxy_py.config import MOST_PARTITIONS, ClusterConfig
 from plproxy_py.errors import RoutingError
 from plproxy_py.ops.balance import (
     Balance,
-    Held,
     count_keys,
     database_balance,
     keys_balance,
@@ -140,7 +139,7 @@ def balance(
         else:
             found = _of_keys(router, config, file, sample, hash_name, planned)
     if settings.as_json:
-        render.show(list(_json_rows(found)), (), as_json=True)
+        render.show(list(json_rows(found)), (), as_json=True)
     else:
         show(found, cluster, table)
     ctx.exit(0 if found.is_even and not found.failed else 1)
@@ -214,35 +213,3 @@ def _keys(raw: IO[bytes], hash: KeyHash) -> Iterator[object]:
     finally:
         # It is not ours to close.
         lines.detach()
-
-
-def _json_rows(found: Balance) -> Iterator[render.Record]:
-    groups = [("partition", found.partitions), ("server", found.servers)]
-    if found.planned is not None:
-        groups.append(("planned", found.planned))
-    for kind, group in groups:
-        for index, one in enumerate(group.held):
-            times = group.spread.times(index)
-            yield {
-                **_json_row(kind, one),
-                "share": group.spread.shares[index],
-                "times": None if times is None else round(times, 4),
-                "uneven": kind != "server" and group.spread.is_uneven(index),
-                "error": None,
-            }
-        if kind == "partition":
-            for one in found.failed:
-                nothing = {"share": None, "times": None, "uneven": False}
-                yield {**_json_row(kind, one), **nothing, "error": error_text(one)}
-
-
-def _json_row(kind: str, one: Held) -> render.Record:
-    return {
-        "kind": kind,
-        "partition": None if kind == "server" else one.partitions[0],
-        "partitions": one.partitions,
-        "server": one.server,
-        "keys": one.keys,
-        "rows": one.rows,
-        "bytes": one.bytes,
-    }

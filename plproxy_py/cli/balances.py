@@ -1,4 +1,4 @@
-"""A balance for people: bars, and what they mean in words."""
+"""A balance as bars and in words, for people, and as rows for programs."""
 
 from __future__ import annotations
 
@@ -117,3 +117,36 @@ def _servers(servers: Group) -> str:
 def error_text(one: Held) -> str:
     """Say why a database could not be asked."""
     return one_line(str(one.error)).removeprefix("connection: ")
+
+
+def json_rows(found: Balance) -> Iterator[render.Record]:
+    """Return a balance for programs."""
+    groups = [("partition", found.partitions), ("server", found.servers)]
+    if found.planned is not None:
+        groups.append(("planned", found.planned))
+    for kind, group in groups:
+        for index, one in enumerate(group.held):
+            times = group.spread.times(index)
+            yield {
+                **_json_row(kind, one),
+                "share": group.spread.shares[index],
+                "times": None if times is None else round(times, 4),
+                "uneven": kind != "server" and group.spread.is_uneven(index),
+                "error": None,
+            }
+        if kind == "partition":
+            for one in found.failed:
+                nothing = {"share": None, "times": None, "uneven": False}
+                yield {**_json_row(kind, one), **nothing, "error": error_text(one)}
+
+
+def _json_row(kind: str, one: Held) -> render.Record:
+    return {
+        "kind": kind,
+        "partition": None if kind == "server" else one.partitions[0],
+        "partitions": one.partitions,
+        "server": one.server,
+        "keys": one.keys,
+        "rows": one.rows,
+        "bytes": one.bytes,
+    }

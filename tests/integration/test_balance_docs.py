@@ -46,6 +46,9 @@ def hosts() -> Iterator[dict[str, Server]]:
 
 
 def test_page(hosts: dict[str, Server], tmp_path: Path) -> None:
+    if (hosts["db0"].data / "PG_VERSION").read_text().strip() != "18":
+        pytest.skip("the page shows the sizes that PostgreSQL 18 gives")
+
     def place(host: str, dbname: str) -> str:
         return hosts[host].connstr(dbname, host=host, hostaddr="127.0.0.1")
 

@@ -6,6 +6,7 @@ database, a client still has the last good map.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -13,6 +14,7 @@ import pytest
 
 from plproxy_py import ConfigError, Error, Router
 from plproxy_py._embedded import Server
+from plproxy_py._home_clusters import OLD
 from tests.fix_plproxy import (
     BINDIR,
     PARTS,
@@ -85,6 +87,23 @@ def test_home_is_down_from_the_start(away: Server, plproxy: Plproxy) -> None:
         assert not caught.value.sent
         away.start()
         assert whereabouts() == BEFORE
+
+
+def test_an_idle_routers_first_call_looks(away: Server, plproxy: Plproxy) -> None:
+    """No call has asked meanwhile; a home that does not answer holds it up a second."""
+    with Router.from_database(away.connstr(), config_ttl=0.1) as router:
+        whereabouts = router.define(FUNCTION)
+        assert whereabouts() == BEFORE
+        move(away, plproxy)
+        time.sleep(OLD + 0.3)
+        assert whereabouts() == AFTER
+        time.sleep(OLD + 0.3)
+        away.freeze()
+        try:
+            assert whereabouts() == AFTER
+            assert router.stats()["config"]["error"] is not None
+        finally:
+            away.thaw()
 
 
 def test_bad_definition_leaves_the_old_one(away: Server, plproxy: Plproxy) -> None:
