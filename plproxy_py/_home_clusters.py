@@ -4,8 +4,8 @@ A cluster is loaded when it is first named. From then on its check, one cheap qu
 is asked at most every ``config_ttl`` seconds, in the background and by one asker; with
 0 it is asked in each call, at PL/Proxy's own cadence. A call that finds an old map,
 since there were no calls for a while, waits for the answer. With the database down the
-last good map serves. A right that was taken away, or a cluster that was dropped, is no bad
-definition: calls are refused until it is back.
+last good map serves. A right that was taken away, or a cluster that was dropped, is no
+bad definition: calls are refused until it is back.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -15,6 +15,7 @@ import pytest
 
 from plproxy_py import ConnectError, ConnectionLost, Error, QueryTimeout, _connector
 from plproxy_py._embedded import Server
+from tests.both import face, rows
 from tests.fix_pgbouncer import PASSWORD, Bouncer
 from tests.fix_router import Driver
 
@@ -123,6 +124,10 @@ def test_it_is_recognised(
         [(n,) for n in range(50)]
     )
     assert list(driver.run(many)) == [f"x{n}" for n in range(50)]
+    stream = face(
+        driver, Iterator[int], cluster="c", run_on=0, select="generate_series(1, 50000)"
+    )
+    assert rows(driver, stream()) == list(range(1, 50001))
     assert driver.execute("c", COUNT)[0][0][0] == 0
     if mode == "session":
         return
