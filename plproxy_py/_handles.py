@@ -2,6 +2,9 @@
 
 A `ProxyCall` is a function with methods, so that it keeps the signature, the name and
 the docstring of what it was made of, and is a coroutine function where that was one.
+
+Many calls are imported when they are made first, and a home's clusters when there is
+one: together they are a tenth of what the package takes to be imported.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from collections.abc import (
 )
 from typing import Any, TypeVar
 
-from plproxy_py import _many
 from plproxy_py._catalog import Entry
 from plproxy_py._direct import Direct
 from plproxy_py._observed import Observed
@@ -140,9 +142,13 @@ class _SyncHandle(_Handle):
         return run(self.calls.preparer.plan(self.callee, args, kwargs))
 
     def call_many(self, calls: Iterable[Any], /) -> Results[Any]:
+        from plproxy_py import _many
+
         return _many.call_many(self.calls, self.for_many(), calls)
 
     def iter_many(self, calls: Iterable[Any], /) -> Iterator[Any]:
+        from plproxy_py import _many
+
         return _many.iter_many(self.calls, self.for_many(), calls)
 
     def call_outcomes(self, *args: Any, **kwargs: Any) -> dict[int, Outcome[Any]]:
@@ -161,12 +167,16 @@ class _AsyncHandle(_Handle):
         self, calls: Iterable[Any] | AsyncIterable[Any], /
     ) -> Results[Any]:
         self.router._one_loop.check()
+        from plproxy_py import _many
+
         return await _many.call_many_async(self.calls, self.for_many(), calls)
 
     def iter_many(
         self, calls: Iterable[Any] | AsyncIterable[Any], /
     ) -> AsyncIterator[Any]:
         self.router._one_loop.check()
+        from plproxy_py import _many
+
         return _many.iter_many_async(self.calls, self.for_many(), calls)
 
     async def call_outcomes(self, *args: Any, **kwargs: Any) -> dict[int, Outcome[Any]]:

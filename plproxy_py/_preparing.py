@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plproxy_py._catalog import Catalog
 from plproxy_py._clusters import Clusters
 from plproxy_py._discreet import hide_in
 from plproxy_py._exchange import Exchange, Statement
 from plproxy_py._home import Home, RowTypes
-from plproxy_py._home_clusters import HomeClusters
 from plproxy_py._pools import Wired
 from plproxy_py._routing import Routed, Routing
 from plproxy_py._steps import Steps
@@ -22,6 +21,9 @@ from plproxy_py.errors import ConfigError, RoutingError, SignatureError
 from plproxy_py.function import Plan, ProxyFunction
 from plproxy_py.options import Options
 from plproxy_py.result import Answer
+
+if TYPE_CHECKING:
+    from plproxy_py._home_clusters import HomeClusters
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
 
@@ -25,7 +25,6 @@ from plproxy_py._connector import Connector, Password
 from plproxy_py._discreet import DiscreetNotices
 from plproxy_py._exchange import Exchange
 from plproxy_py._home import Home
-from plproxy_py._home_clusters import HomeClusters
 from plproxy_py._links import Adapters
 from plproxy_py._notices import Notice, log_notice
 from plproxy_py._observing import Called
@@ -36,6 +35,9 @@ from plproxy_py._routing import Routing
 from plproxy_py._steps import OneLoop, Steps
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import ConfigError, ParseError
+
+if TYPE_CHECKING:
+    from plproxy_py._home_clusters import HomeClusters
 
 T = TypeVar("T")
 
@@ -127,6 +129,8 @@ class RouterBase:
     def _home_clusters(self) -> HomeClusters:
         if self._routing.home is None:
             raise ConfigError("there is no home database to ask: give home=")
+        from plproxy_py._home_clusters import HomeClusters
+
         return HomeClusters(
             self._map,
             self._catalog,
@@ -137,6 +141,8 @@ class RouterBase:
 
     def _reflect(self) -> Steps[list[Entry]]:
         """Declare the home database's functions."""
+        from plproxy_py._home_clusters import HomeClusters
+
         clusters = self._preparer.clusters
         if not isinstance(clusters, HomeClusters):
             clusters = self._preparer.reflected = (
