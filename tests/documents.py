@@ -41,13 +41,12 @@ from plproxy_py import AsyncRouter, Router
 from plproxy_py._embedded import find_bindir
 from plproxy_py.cli import main
 from plproxy_py.config import parse_connstr
-from tests.snippets import ROOT, Snippet, read_snippets
+from tests.snippets import FILE, ROOT, Snippet, read_snippets
 
 # Return a real connect string for a host and a database of a page.
 Place = Callable[[str, str], str]
 
 _CONNSTR = re.compile(r"\bhost=[a-z]\w* [^\"'`\n]*?dbname=\w+[^\"'`\n]*")
-_FILE = re.compile(r"# (\w+\.\w+)\n")
 
 
 class Page:
@@ -162,7 +161,7 @@ class Page:
 
     def _run_python(self, text: str, line: int) -> None:
         text = self._with_places(text, _in_double_quotes)
-        named = _FILE.match(text)
+        named = FILE.match(text)
         if absent := list(_absent_packages(text)):
             self._look_up_names(text, f"without {', '.join(absent)}")
             return
@@ -227,7 +226,7 @@ class Page:
         return [word for word in re.findall(r"\w+", comment) if word in self._databases]
 
     def _run_toml(self, text: str, line: int) -> None:
-        named = _FILE.match(text)
+        named = FILE.match(text)
         assert named, f"line {line}: which file is it?"
         self._write(named[1], self._with_places(text, _in_double_quotes))
         if named[1] == "plproxy.toml":

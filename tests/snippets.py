@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
+# A block that is a file begins with its name.
+FILE = re.compile(r"# (\w+\.\w+)\n")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -30,10 +32,13 @@ def read_snippets(path: Path) -> list[Snippet]:
 
 
 def python_module(path: Path) -> str:
-    """Return a file's python blocks as one module, each line at its own number."""
+    """Return a file's python blocks as one module, each line at its own number.
+
+    Without those that begin with a file's name: they are modules of their own.
+    """
     lines: list[str] = []
     for snippet in read_snippets(path):
-        if snippet.language == "python":
+        if snippet.language == "python" and not FILE.match(snippet.text):
             lines += [""] * (snippet.line - 1 - len(lines))
             lines += snippet.text.splitlines()
     return "\n".join(lines) + "\n"

@@ -102,10 +102,13 @@ def test_a_killed_process_behind_pgbouncer(
 
 def test_passwords(servers: Servers, tmp_path: Path) -> None:
     """On a server that asks for them."""
-    servers.execute(0, "DROP ROLE IF EXISTS app")
 
     def place(host: str, dbname: str) -> str:
         return servers.tcp(0)
 
-    with Page(HOW_TO / "passwords.md", tmp_path, place) as page:
-        page.run()
+    servers.execute(0, "DROP ROLE IF EXISTS app")
+    try:
+        with Page(HOW_TO / "passwords.md", tmp_path, place) as page:
+            page.run()
+    finally:
+        servers.execute(0, "DROP ROLE IF EXISTS app")
