@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
@@ -34,8 +35,11 @@ def connstr_of(proxydb: ProxyDb, role: str | None = None) -> str:
 
 
 def answered(answer: str, *args: str) -> Result:
-    """Run a command that asks, and answer it."""
-    result = CliRunner().invoke(main, args, input=f"{answer}\n", prog_name="plproxy")
+    """Run a command that asks, as if at a terminal, and answer it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plproxy_py.cli.changing.is_answerable", lambda: True)
+        runner, given = CliRunner(), f"{answer}\n"
+        result = runner.invoke(main, args, input=given, prog_name="plproxy")
     assert "Traceback" not in result.output
     assert "sekret" not in result.output
     return result

@@ -25,6 +25,9 @@ from plproxy_py.cli.look import clusters, functions_command, partitions
 from plproxy_py.cli.migrate import migrate_report
 from plproxy_py.cli.stubs import stubs
 
+# Commands whose results are no rows.
+TEXTS = ("stubs", "completion", "demo")
+
 
 @click.group(
     "plproxy",
@@ -71,6 +74,10 @@ def main(
     Results go to stdout, everything else to stderr. The exit code is 1 for an error,
     which is one line with its SQLSTATE, 2 for wrong usage, and 130 after Ctrl-C.
     """
+    if as_json and ctx.invoked_subcommand in TEXTS:
+        raise click.UsageError(
+            f"{ctx.invoked_subcommand} prints no rows: --json can't go with it."
+        )
     from_option = ctx.get_parameter_source("config") is ParameterSource.COMMANDLINE
     if sum((app is not None, home is not None, from_option)) > 1:
         raise click.UsageError("-c, --home and --app exclude each other.")

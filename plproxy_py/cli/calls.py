@@ -13,6 +13,7 @@ from plproxy_py._handles import bind_call
 from plproxy_py._router_base import RouterBase
 from plproxy_py.cli import render
 from plproxy_py.cli.arguments import ArgumentsCommand, misfits, read_arguments
+from plproxy_py.cli.changing import check_partitions
 from plproxy_py.cli.common import (
     Settings,
     find_cluster,
@@ -193,6 +194,8 @@ def _answer(
     rows: list[tuple[object, ...]] = []
     if not (function.strict and any(value is None for value in given)):
         if partition is not None:
+            if isinstance(function.cluster, str):
+                check_partitions(find_cluster(router, function.cluster), [partition])
             function = _pinned(function, partition)
         partitions = bind_call(router, Entry(function)).plan(*given).partitions
         if isinstance(function.run_on, RunAny):

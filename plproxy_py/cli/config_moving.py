@@ -10,6 +10,7 @@ from typing import cast
 import click
 
 from plproxy_py.cli import render
+from plproxy_py.cli.changing import ask, check_answerable, yes_option
 from plproxy_py.cli.common import (
     Settings,
     find_cluster,
@@ -41,7 +42,6 @@ role_option = click.option(
 passwords_option = click.option(
     "--passwords", is_flag=True, help="Write passwords too, as they are."
 )
-yes_option = click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 
 
 def current(settings: Settings, names: Sequence[str] = ()) -> Configuration:
@@ -123,6 +123,8 @@ def export_command(
     plproxy -c plproxy.toml config export --to sqlmed --role app > servers.sql
     plproxy --home "host=proxy dbname=proxydb" config export --to toml
     """
+    if settings.as_json:
+        raise click.UsageError("export prints no rows: --json can't go with it.")
     if passwords and output is None:
         raise click.UsageError("--passwords goes with --output FILE.")
     if role is not None and form != "sqlmed":
@@ -143,14 +145,17 @@ def export_command(
         # In UTF-8, as TOML has to be, whatever the terminal's encoding.
         click.echo(made.text.encode(), nl=False)
         return
-    if output.exists() and not yes:
-        click.confirm(f"{output} is there already. Replace it?", abort=True, err=True)
+    if output.exists():
+        check_answerable(yes)
+        ask(f"{output} is there already. Replace it?", yes)
     replace_file(output, made.text, private=passwords)
 
 
 @click.command("import")
 @click.argument("source")
-@click.argument("clusters", metavar="[CLUSTER]...", nargs=-1)
+@click.argument(
+    "clusters", metavar="[CLUSTER]...", nargs=-1, shell_complete=complete_cluster
+)
 @click.option(
     "--to",
     "form",
@@ -225,7 +230,8 @@ def _into_database(
         click.echo(one_line(note), err=True)
     place = parse_connstr(home).redacted
     click.echo(one_line(f"In {place}: {', '.join(dict.fromkeys(commands))}"), err=True)
-    _ask("Do it, in one transaction?", yes=yes)
+    check_answerable(yes)
+    ask("Do it, in one transaction?", yes)
     changing.carry_out(home, configs, way, plans)
 
 
@@ -264,7 +270,8 @@ def _into_file(
         question = f"Write the new file {path}?"
     for note in made.notes:
         click.echo(one_line(note), err=True)
-    _ask(question, yes=yes)
+    check_answerable(yes)
+    ask(question, yes)
     replace_file(path, made.text, private=passwords)
 
 
@@ -281,8 +288,3 @@ def _changes(
         for each in differences(known, after)
         if passwords or each.subject != "passwords"
     ]
-
-
-def _ask(question: str, *, yes: bool) -> None:
-    if not yes:
-        click.confirm(question, abort=True, err=True)

@@ -161,7 +161,7 @@ ERRORS = [
     (("call", "given", "1", "[]", "'", "[]"), 1, "argument doc (jsonb): not JSON"),
     (("call", "given", "1", "[" * 5000, "1", "[]"), 1, "argument words (text[]): not"),
     (("call", "whereami", r"\N"), 1, "22023: cli.whereami(1): the hash is NULL"),
-    (("call", "whereami", "x", "--partition", "4"), 1, "partition 4 is out of range"),
+    (("call", "whereami", "x", "--partition", "4"), 1, "to 3; did you mean 3?"),
     (("call", "fails", "x"), 1, "22012: cli.fails(1): [part0"),
     (("call", "fails", "x"), 1, r"no; luck; HINT: try again"),
     (("call", "elsewhere"), 1, "08001: cli.elsewhere(0): [x] "),

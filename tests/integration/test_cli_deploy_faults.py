@@ -76,6 +76,10 @@ def test_a_partition_that_dies_in_the_middle(
         reports = four_shops.deploy(path, code=1)
     assert states(reports) == [*OTHERS_DONE, "failed"]
     assert reports[3]["error"].startswith("08006: shop.sql:6: DO …: the connection was")
+    given = ("deploy", "shop", path, "--yes", "--keep-going")
+    table = four_shops.run(*given, code=1).stdout
+    assert table.count("already there") == 3
+    assert "08001" in table
     servers.heal()
     assert four_shops.query(3, "SELECT to_regclass('plproxy.deployed')") == [(None,)]
     then = four_shops.file(FIRST + ON_3.format(NOTHING, NOTHING))

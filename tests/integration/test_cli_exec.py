@@ -234,6 +234,9 @@ def test_partitions_that_can_not_be_asked(shop: Shop) -> None:
     found = run(shop, "SELECT 1 AS a", code=1)
     assert [row["a"] for row in found] == [1, 1, None, None]
     assert all(row["error"].startswith("08001: ") for row in found[2:])
+    table = shop.run("exec", "shop", "SELECT 1 AS a", code=1).stdout
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ["0", "1", "2", "3"]
+    assert table.count("08001: ") == 2
 
 
 def test_a_frozen_partition_delays_no_other(four_shops: Shop, servers: Servers) -> None:

@@ -297,6 +297,7 @@ def test_a_file_is_replaced_after_a_yes(cli: Run, four: str, tmp_path: Path) -> 
     output = tmp_path / "out.sql"
     output.write_text("mine\n")
     export = ("-c", four, "config", "export", "--to", "sqlmed", "--output", str(output))
+    assert "no terminal to ask at" in cli(*export, code=2).stderr
     result = answered("n", *export)
     assert result.exit_code == 1
     assert "is there already. Replace it?" in result.stderr

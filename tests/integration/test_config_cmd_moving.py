@@ -74,6 +74,7 @@ def test_there_by_import_and_back(
     again = cli(*import_, two)
     assert again.stderr == "No difference.\n"
     moved = write_config(tmp_path / "moved.toml", MOVED, "modular_mapping = true")
+    assert "no terminal to ask at" in cli(*import_, moved, code=2).stderr
     result = answered("n", *import_, moved)
     assert result.exit_code == 1
     assert "rows of the old partition 1 here" in result.stdout

@@ -6,7 +6,10 @@ After a change of the help, ``python -m tests.unit.test_cli_docs`` writes it ane
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
+import click
 from click.testing import CliRunner
 
 from plproxy_py.cli import main
@@ -36,16 +39,27 @@ def test_the_document_shows_the_real_help() -> None:
     assert text == with_real_help(text)
 
 
-def test_the_document_has_every_command() -> None:
-    shown = {block[1] for block in BLOCK.finditer(DOCUMENT.read_text(encoding="utf-8"))}
-    assert shown == {"--help", *(f"{name} --help" for name in main.commands)}
+def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all commands with their words, those of groups as well."""
+    for name, command in group.commands.items():
+        yield f"{prefix}{name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix}{name} ")
+
+
+def test_the_documents_have_every_command() -> None:
+    """Those of a group stand on the page of their subject."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    text += (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    shown = {block[1] for block in BLOCK.finditer(text)}
+    assert shown == {"--help", *(f"{words} --help" for words, _ in commands(main))}
 
 
 def test_every_option_has_a_help() -> None:
-    for command in (main, *main.commands.values()):
+    for words, command in [("", main), *commands(main)]:
         for option in command.params:
             if option.param_type_name == "option":
-                assert getattr(option, "help", None), (command.name, option.name)
+                assert getattr(option, "help", None), (words, option.name)
 
 
 if __name__ == "__main__":
