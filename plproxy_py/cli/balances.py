@@ -19,6 +19,11 @@ def show(found: Balance, cluster: str, table: str | None) -> None:
     """Print a balance. ``table``: of which the rows are."""
     what, group = found.what, found.partitions
     count = sum(len(one.partitions) for one in (*group.held, *found.failed))
+    if not group.held:
+        click.echo(f"{cluster}: none of {count:,} partitions could be asked")
+        for one in found.failed:
+            _say_failed(one)
+        return
     held = _held_text(what, group, table)
     click.echo(f"{cluster}: {held} on {count:,} partitions")
     if found.planned is None:
@@ -33,9 +38,11 @@ def show(found: Balance, cluster: str, table: str | None) -> None:
         _draw(what, found.planned, None)
         _say(found, found.planned)
     for one in found.failed:
-        click.echo(
-            f"Partition {bars.numbers(one)} could not be asked: {error_text(one)}"
-        )
+        _say_failed(one)
+
+
+def _say_failed(one: Held) -> None:
+    click.echo(f"Partition {bars.numbers(one)} could not be asked: {error_text(one)}")
 
 
 def _draw(what: What, group: Group, servers: Group | None) -> None:
@@ -53,7 +60,8 @@ def _held_text(what: What, group: Group, table: str | None) -> str:
         return str(render.Size(total))
     sizes = [one.bytes for one in group.held if one.bytes is not None]
     size = f" ({render.Size(sum(sizes))})" if sizes else ""
-    return f"{total:,} {what}{f' of {table}' if table else ''}{size}"
+    things = what.removesuffix("s") if total == 1 else what
+    return f"{total:,} {things}{f' of {table}' if table else ''}{size}"
 
 
 def _say(found: Balance, group: Group) -> None:
