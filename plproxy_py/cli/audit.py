@@ -17,6 +17,7 @@ from plproxy_py.cli.common import (
     one_line,
     pass_settings,
     registered_hashes,
+    timeout_option,
 )
 from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.config import ClusterConfig
@@ -48,14 +49,7 @@ LISTED = ("key", "lies_on", "belongs_to")
     show_default=True,
     help="List so many of the misplaced rows; all are counted.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.01),
-    metavar="S",
-    default=3.0,
-    show_default=True,
-    help="How many seconds each partition has to show the table.",
-)
+@timeout_option(3.0, "How many seconds each partition has to show the table.")
 @json_option
 @pass_settings
 @click.pass_context

@@ -20,6 +20,7 @@ from plproxy_py.cli.common import (
     json_option,
     pass_settings,
     registered_hashes,
+    timeout_option,
 )
 from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.config import MOST_PARTITIONS, ClusterConfig
@@ -75,13 +76,8 @@ _MANY_KEYS = 500_000
     metavar="N",
     help="Show what N partitions would give.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.01),
-    metavar="S",
-    default=3.0,
-    show_default=True,
-    help="How many seconds each partition has to answer; counting has no limit.",
+@timeout_option(
+    3.0, "How many seconds each partition has to answer; counting has no limit."
 )
 @json_option
 @pass_settings

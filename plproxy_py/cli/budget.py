@@ -15,6 +15,7 @@ from plproxy_py.cli.common import (
     json_option,
     one_line,
     pass_settings,
+    timeout_option,
 )
 from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.ops.budget import (
@@ -55,14 +56,7 @@ COLUMNS = (
     help="Connections of a process to each server.  [default: the router's, which has "
     "no such limit unless --app says otherwise]",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.01),
-    metavar="S",
-    default=3.0,
-    show_default=True,
-    help="How many seconds each server has to answer.",
-)
+@timeout_option(3.0, "How many seconds each server has to answer.")
 @json_option
 @pass_settings
 @click.pass_context

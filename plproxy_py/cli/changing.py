@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import click
@@ -63,17 +62,3 @@ def check_partitions(config: ClusterConfig, numbers: Iterable[int]) -> None:
                 f"{last}; did you mean {last}?",
                 cluster=config.name,
             )
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Return numbers as ``0-5, 8``."""
-    ordered = sorted(set(numbers))
-    if not ordered:
-        return ""
-    breaks = [(a, b) for a, b in pairwise(ordered) if b != a + 1]
-    starts = [ordered[0], *(b for _, b in breaks)]
-    ends = [*(a for a, _ in breaks), ordered[-1]]
-    return ", ".join(
-        str(start) if start == end else f"{start}-{end}"
-        for start, end in zip(starts, ends, strict=True)
-    )

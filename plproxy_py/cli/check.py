@@ -16,6 +16,7 @@ from plproxy_py.cli.common import (
     json_option,
     pass_settings,
     registered_hashes,
+    timeout_option,
 )
 from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.config import ClusterConfig
@@ -35,14 +36,7 @@ SECONDS = click.FloatRange(min=0.01)
     multiple=True,
     help="Also compare this table's copies on all partitions; can be said again.",
 )
-@click.option(
-    "--timeout",
-    type=SECONDS,
-    metavar="S",
-    default=3.0,
-    show_default=True,
-    help="How many seconds each partition has to answer.",
-)
+@timeout_option(3.0, "How many seconds each partition has to answer.")
 @click.option(
     "--table-timeout",
     type=SECONDS,

@@ -14,7 +14,7 @@ from rich.text import Text
 from plproxy_py.cli import render
 from plproxy_py.ops.check.findings import named
 from plproxy_py.ops.check.running import NOT_ASKED, NOT_NEEDED, OK, Report, Verdict
-from plproxy_py.ops.configuration.comparing import spans
+from plproxy_py.ops.numbers import spans
 
 # By these a call fails, or would not reach the function that is meant.
 _FAILS = frozenset(

@@ -104,6 +104,18 @@ def json_option(command: F) -> F:
     )(command)
 
 
+def timeout_option(seconds: float, help: str) -> Callable[[F], F]:
+    """Let a command take ``--timeout``, with this default."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0.01),
+        metavar="S",
+        default=seconds,
+        show_default=True,
+        help=help,
+    )
+
+
 def _imported(app: str) -> RouterBase:
     module_name, colon, name = app.partition(":")
     if not (module_name and colon and name):

@@ -13,7 +13,6 @@ from plproxy_py.cli.changing import (
     check_answerable,
     check_partitions,
     progress,
-    ranges,
     yes_option,
 )
 from plproxy_py.cli.common import (
@@ -22,6 +21,7 @@ from plproxy_py.cli.common import (
     functions,
     json_option,
     pass_settings,
+    timeout_option,
 )
 from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.cli.deploys import announce, show, show_trial
@@ -29,6 +29,7 @@ from plproxy_py.ops.deploy.calls import declared_calls
 from plproxy_py.ops.deploy.files import read_files
 from plproxy_py.ops.deploy.partition import Wish
 from plproxy_py.ops.deploy.running import Course, shared, survey
+from plproxy_py.ops.numbers import spans
 
 
 @click.command()
@@ -90,14 +91,7 @@ from plproxy_py.ops.deploy.running import Course, shared, survey
     metavar="S",
     help="How many seconds a statement may take.  [default: no end]",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.01),
-    metavar="S",
-    default=10.0,
-    show_default=True,
-    help="How many seconds a partition has to be reached and looked at.",
-)
+@timeout_option(10.0, "How many seconds a partition has to be reached and looked at.")
 @yes_option
 @json_option
 @pass_settings
@@ -157,7 +151,7 @@ def deploy(
         with progress(f"Looking at {cluster}", config.part_count) as step:
             found = asyncio.run(survey(router, config, wish, timeout, step))
         for numbers in shared(found.first):
-            text = f"partitions {ranges(numbers)} are one database"
+            text = f"partitions {spans(numbers)} are one database"
             click.echo(f"{text}: what is done there is done once", err=True)
         course = Course(router, config, wish, found, jobs, timeout, keep_going)
         if dry_run:

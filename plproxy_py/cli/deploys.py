@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import click
 
 from plproxy_py.cli import render
-from plproxy_py.cli.changing import ranges
 from plproxy_py.cli.common import one_line
 from plproxy_py.errors import Error
 from plproxy_py.ops.deploy.partition import Report
 from plproxy_py.ops.deploy.planning import Plan
 from plproxy_py.ops.deploy.running import Survey
 from plproxy_py.ops.deploy.trial import Findings
+from plproxy_py.ops.numbers import spans
 
 COLUMNS = ("partition", "state", "statements", "seconds", "warning", "error")
 TRIAL_COLUMNS = ("partitions", "change", "what", "file", "line")
@@ -25,7 +25,7 @@ def announce(cluster: str, found: Survey) -> None:
     for number in found.awaiting:
         groups.setdefault(_comparable(found.plans[number]), []).append(number)
     for new, numbers in groups.items():
-        click.echo(f"On partition {ranges(numbers)} of {cluster}:", err=True)
+        click.echo(f"On partition {spans(numbers)} of {cluster}:", err=True)
         for step in new.news:
             text = render.printable(f"  {step.place}: {step.statement.head}")
             click.echo(text, err=True)
@@ -74,7 +74,7 @@ def show_trial(findings: Mapping[int, Findings], found: Survey, as_json: bool) -
             groups.setdefault(tuple(_changes(findings[number])), []).append(number)
     rows = [
         {
-            "partitions": numbers if as_json else ranges(numbers),
+            "partitions": numbers if as_json else spans(numbers),
             **dict(zip(TRIAL_COLUMNS[1:], change, strict=True)),
         }
         for changes, numbers in groups.items()

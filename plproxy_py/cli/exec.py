@@ -18,7 +18,6 @@ from plproxy_py.cli.changing import (
     check_answerable,
     check_partitions,
     progress,
-    ranges,
     yes_option,
 )
 from plproxy_py.cli.common import (
@@ -27,10 +26,12 @@ from plproxy_py.cli.common import (
     json_option,
     one_line,
     pass_settings,
+    timeout_option,
 )
 from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.errors import Error
 from plproxy_py.ops.executing import Answer, execute, one_statement
+from plproxy_py.ops.numbers import spans
 
 
 @click.command("exec")
@@ -60,14 +61,7 @@ from plproxy_py.ops.executing import Answer, execute, one_statement
     metavar="S",
     help="Run it again every S seconds, until Ctrl-C.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.01),
-    metavar="S",
-    default=30.0,
-    show_default=True,
-    help="How many seconds each partition has.",
-)
+@timeout_option(30.0, "How many seconds each partition has.")
 @yes_option
 @json_option
 @pass_settings
@@ -117,7 +111,7 @@ def exec_command(
         numbers = sorted(set(partitions)) or list(range(config.part_count))
         if write:
             click.echo(
-                f"On partition {ranges(numbers)} of {cluster}: "
+                f"On partition {spans(numbers)} of {cluster}: "
                 + render.printable(statement.head),
                 err=True,
             )

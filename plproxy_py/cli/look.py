@@ -18,6 +18,7 @@ from plproxy_py.cli.common import (
     json_option,
     one_line,
     pass_settings,
+    timeout_option,
 )
 from plproxy_py.cli.completing import complete_cluster
 from plproxy_py.cli.tls import tls_text
@@ -83,14 +84,7 @@ def _options(cluster: ClusterConfig) -> dict[str, object]:
     metavar="S",
     help="Look again every S seconds, until Ctrl-C.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.01),
-    metavar="S",
-    default=3.0,
-    show_default=True,
-    help="How many seconds each partition has to answer.",
-)
+@timeout_option(3.0, "How many seconds each partition has to answer.")
 @json_option
 @pass_settings
 @click.pass_context

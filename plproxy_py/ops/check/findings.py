@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from plproxy_py.ops.configuration.comparing import spans
+from plproxy_py.ops.numbers import spans
 
 T = TypeVar("T", bound=Hashable)
 

@@ -55,9 +55,6 @@ class Copy:
     checksum: tuple[str, str] = ("", "")
 
 
-Copies = dict[str, Copy | Error]
-
-
 async def copies(connection: Session, tables: Sequence[str]) -> dict[str, Copy | str]:
     """Return a partition's copies of tables, or why one can't be read."""
     found: dict[str, Copy | str] = {}

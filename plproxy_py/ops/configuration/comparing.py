@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
-from itertools import groupby
 
 from plproxy_py.config import ClusterConfig
 from plproxy_py.ops.configuration.routes import Arrival, arrivals
+from plproxy_py.ops.numbers import spans
 
 OPTIONS = tuple(
     field.name
@@ -91,17 +91,6 @@ def compare(old: ClusterConfig, new: ClusterConfig) -> list[Difference]:
         numbers = f"other ones: partitions {spans(changed)}"
         found.append(Difference(name, "passwords", None, numbers))
     return found
-
-
-def spans(numbers: Sequence[int]) -> str:
-    """Return ascending numbers as text: ``0-3, 7``."""
-    texts = []
-    runs = groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
-    for _, run in runs:
-        found = [number for _, number in run]
-        last = "" if len(found) == 1 else f"-{found[-1]}"
-        texts.append(f"{found[0]}{last}")
-    return ", ".join(texts)
 
 
 def _mapping(cluster: ClusterConfig) -> tuple[int, bool]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from plproxy_py._router_base import RouterBase
 from plproxy_py.config import CONNECTION_DEFAULTS, ClusterConfig
-from plproxy_py.ops.configuration.comparing import OPTIONS, spans
+from plproxy_py.ops.configuration.comparing import OPTIONS
 from plproxy_py.ops.configuration.reading import Configuration, Defined
+from plproxy_py.ops.numbers import spans
 
 
 @dataclass(frozen=True, slots=True)
