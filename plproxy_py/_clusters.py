@@ -21,7 +21,13 @@ from plproxy_py._forks import renew_in_children
 from plproxy_py._pools import Pools, Wired
 from plproxy_py._steps import Steps
 from plproxy_py.config import ClusterConfig
-from plproxy_py.errors import ConfigError, DeclarationError, NoSuchCluster, nearest
+from plproxy_py.errors import (
+    ConfigError,
+    DeclarationError,
+    NoSuchCluster,
+    nearest,
+    scrubbed,
+)
 
 logger = logging.getLogger("plproxy_py")
 
@@ -64,7 +70,8 @@ class ClusterMap:
             return self.wired[name]
         except KeyError:
             raise NoSuchCluster(
-                f"cluster not found: {name}{nearest(name, self.wired)}", cluster=name
+                f"cluster not found: {scrubbed(name)}{nearest(name, self.wired)}",
+                cluster=name,
             ) from None
 
     def settled(self, name: str) -> Wired | None:

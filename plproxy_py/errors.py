@@ -30,6 +30,7 @@ functions, clusters or connections beyond their names.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -273,6 +274,18 @@ class RouterClosed(Error):
 
     __module__ = "plproxy_py"
     default_sqlstate = "08003"
+
+
+def scrubbed(text: str) -> str:
+    """Return what somebody typed without the password that may be in it.
+
+    A connect string stands now and then where a name or a file belongs.
+    """
+    return _URI_PASSWORD.sub(r"\1****", _PASSWORD.sub(r"\1****", text))
+
+
+_PASSWORD = re.compile(r"(?i)(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|[^\s'&]+)")
+_URI_PASSWORD = re.compile(r"(:/{1,2}[^:/@\s]*:)[^@\s]*(?=@)")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

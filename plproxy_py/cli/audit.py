@@ -43,7 +43,7 @@ LISTED = ("key", "lies_on", "belongs_to")
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1_000_000_000),
     metavar="N",
     default=20,
     show_default=True,

@@ -81,7 +81,9 @@ def words(seen: Look, audited: list[Audited], limit: int) -> Iterator[str]:
     """Say what it comes to. ``limit``: of the rows that were listed."""
     rows = sum(one.rows for one in audited)
     wrong = sum(sum(one.misplaced.values()) for one in audited)
-    if not wrong:
+    if not wrong and not rows:
+        yield "No rows were counted."
+    elif not wrong:
         yield f"All {rows:,} rows that were counted lie where they belong."
     else:
         verb = "lies" if wrong == 1 else "lie"

@@ -10,6 +10,7 @@ from plproxy_py._router_base import RouterBase
 from plproxy_py.cli import render
 from plproxy_py.cli.check_report import records, show
 from plproxy_py.cli.common import (
+    Seconds,
     Settings,
     find_cluster,
     functions,
@@ -25,7 +26,7 @@ from plproxy_py.ops.check.findings import Finding
 from plproxy_py.ops.check.home import described, home_findings
 from plproxy_py.ops.check.running import Limits, Report, check_cluster
 
-SECONDS = click.FloatRange(min=0.01)
+SECONDS = Seconds(min=0.01)
 
 
 @click.command()

@@ -104,11 +104,30 @@ def json_option(command: F) -> F:
     )(command)
 
 
+class Seconds(click.FloatRange):
+    """Seconds as a server can count them: no nan, no infinity, 24 days at most."""
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not seconds <= MOST_SECONDS:
+            self.fail(f"{value} is no number of seconds to wait.", param, ctx)
+        return seconds
+
+
+# PostgreSQL counts milliseconds in 32 bits.
+MOST_SECONDS = 2_147_483
+
+
 def timeout_option(seconds: float, help: str) -> Callable[[F], F]:
     """Let a command take ``--timeout``, with this default."""
     return click.option(
         "--timeout",
-        type=click.FloatRange(min=0.01),
+        type=Seconds(min=0.01),
         metavar="S",
         default=seconds,
         show_default=True,

@@ -82,7 +82,9 @@ def show(ctx: click.Context, settings: Settings, cluster: str | None) -> None:
 @config.command()
 @click.argument("old")
 @click.argument("new")
-@click.argument("clusters", metavar="[CLUSTER]...", nargs=-1)
+@click.argument(
+    "clusters", metavar="[CLUSTER]...", nargs=-1, shell_complete=complete_cluster
+)
 @json_option
 @pass_settings
 @click.pass_context

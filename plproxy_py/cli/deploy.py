@@ -16,6 +16,7 @@ from plproxy_py.cli.changing import (
     yes_option,
 )
 from plproxy_py.cli.common import (
+    Seconds,
     Settings,
     find_cluster,
     functions,
@@ -78,7 +79,7 @@ from plproxy_py.ops.numbers import spans
 )
 @click.option(
     "--lock-timeout",
-    type=click.FloatRange(min=0.001),
+    type=Seconds(min=0.001),
     metavar="S",
     default=3.0,
     show_default=True,
@@ -87,7 +88,7 @@ from plproxy_py.ops.numbers import spans
 )
 @click.option(
     "--statement-timeout",
-    type=click.FloatRange(min=0.001),
+    type=Seconds(min=0.001),
     metavar="S",
     help="How many seconds a statement may take.  [default: no end]",
 )

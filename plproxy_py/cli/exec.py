@@ -21,6 +21,7 @@ from plproxy_py.cli.changing import (
     yes_option,
 )
 from plproxy_py.cli.common import (
+    Seconds,
     Settings,
     find_cluster,
     json_option,
@@ -57,7 +58,7 @@ from plproxy_py.ops.numbers import spans
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with a header.")
 @click.option(
     "--watch",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     metavar="S",
     help="Run it again every S seconds, until Ctrl-C.",
 )

@@ -11,6 +11,7 @@ import click
 from plproxy_py._router_base import RouterBase
 from plproxy_py.cli import render
 from plproxy_py.cli.common import (
+    Seconds,
     Settings,
     execute,
     find_cluster,
@@ -80,7 +81,7 @@ def _options(cluster: ClusterConfig) -> dict[str, object]:
 @click.option("--size", is_flag=True, help="Also show the size of each database.")
 @click.option(
     "--watch",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     metavar="S",
     help="Look again every S seconds, until Ctrl-C.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plproxy_py.config import parse_connstr
-from plproxy_py.errors import ConfigError
+from plproxy_py.errors import ConfigError, scrubbed
 from plproxy_py.function import ProxyFunction
 from plproxy_py.language.body import ArgumentValue, Cluster, Connect, Expression, RunAny
 from plproxy_py.tagging import RunHash
@@ -14,7 +14,7 @@ _PYTHON = "(a Python function)"
 def cluster_text(function: ProxyFunction) -> str:
     """Return what stands behind CLUSTER, or CONNECT's connect string, redacted."""
     if isinstance(function.cluster, str):
-        return function.cluster
+        return scrubbed(function.cluster)
     if isinstance(function.connect, str):
         try:
             return f"CONNECT {parse_connstr(function.connect).redacted}"

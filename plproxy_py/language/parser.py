@@ -15,7 +15,7 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import Literal as Exactly
 from typing import TypeAlias, TypeVar
 
-from plproxy_py.errors import ParseError
+from plproxy_py.errors import ParseError, scrubbed
 from plproxy_py.language.body import (
     ArgumentValue,
     Body,
@@ -340,7 +340,7 @@ class _Parser:
         elif kind is Kind.SYMBOL:
             expected = _MISPLACED.get(text, expected)
         place = f'"{_shown(text)}"' if text else "the end"
-        return self.error(f"syntax error at {place}: {expected}")
+        return self.error(f"syntax error at {scrubbed(place)}: {expected}")
 
 
 def _int32(digits: str) -> int | None:

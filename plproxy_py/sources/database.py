@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plproxy_py.config import ClusterConfig
-from plproxy_py.errors import ConfigError, NoSuchCluster
+from plproxy_py.errors import ConfigError, NoSuchCluster, scrubbed
 from plproxy_py.sources.options import (
     USERS,
     Login,
@@ -235,8 +235,8 @@ def _is_server(rows: Sequence[Sequence[Any]], server: object) -> bool:
 def _check_functions(name: str, functions: Mapping[str, Sequence[str]]) -> None:
     if len(functions) < 3:
         raise NoSuchCluster(
-            f"cluster not found: {name}: there is neither a foreign server of this "
-            "name nor the functions plproxy.get_cluster_version, "
+            f"cluster not found: {scrubbed(name)}: there is neither a foreign server "
+            "of this name nor the functions plproxy.get_cluster_version, "
             "plproxy.get_cluster_config and plproxy.get_cluster_partitions (text)",
             cluster=name,
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plproxy_py.config import ClusterConfig
-from plproxy_py.errors import ConfigError, nearest
+from plproxy_py.errors import ConfigError, nearest, scrubbed
 from plproxy_py.sources.mapping import from_mapping, private_cluster
 
 _KEYS = ("clusters", "functions", "home")
@@ -63,7 +63,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        error.args = (f"{path}: {error}",)
+        error.args = (f"{scrubbed(str(path))}: {error}",)
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from collections.abc import Iterator
@@ -85,13 +86,9 @@ BROKEN = {
         f'[clusters.userdb]\npartitions = ["{UNREACHABLE}"]\nquery_timeout = "sekret"'
     ),
     "no table": 'clusters = "sekret"',
-    "no such function file": (
-        f'functions = ["none.sql"]\n[clusters.userdb]\npartitions = ["{UNREACHABLE}"]'
-    ),
-    "no function": (
-        f'functions = ["wrong.sql"]\n[clusters.userdb]\npartitions = ["{UNREACHABLE}"]'
-    ),
 }
+# Whoever reads a config file reads it in one of these two ways.
+READERS = ("clusters", "config show")
 
 
 @pytest.fixture
@@ -101,13 +98,14 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "lost.sql").write_text(FUNCTION.format(cluster="usersdb"))
     (tmp_path / "wrong.sql").write_text(
         "CREATE FUNCTION f() RETURNS text LANGUAGE plproxy\n"
-        f"    AS $$ CONNECT '{UNREACHABLE}' 'sekret'; $$;"
+        f"    AS $$ CONNECT '{UNREACHABLE}' nonsense; $$;"
     )
     (tmp_path / "deployed.sql").write_text("SELECT 1;")
     (tmp_path / "keys.txt").write_text("marko\ngreg\n")
     for name, functions, connstr in (
         ("plproxy", "f.sql", UNREACHABLE),
         ("lost", "lost.sql", UNREACHABLE),
+        ("wrong", "wrong.sql", UNREACHABLE),
         ("moved", "f.sql", UNREACHABLE.replace("dbname=x", "dbname=y")),
     ):
         (tmp_path / f"{name}.toml").write_text(
@@ -117,34 +115,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def swept(
-    command: str, config: Path, *before: str, cluster: str = "userdb"
-) -> tuple[Result, str]:
-    """Run a command of the table; return its result and all that it said.
+def invoke(*args: str) -> tuple[Result, str]:
+    """Run a command; return its result and all that it said.
 
     No output ever shows a password, and an error without rows is one line.
     """
+    env = {"PLPROXY_CONFIG": None}
+    result = CliRunner().invoke(main, args, env=env, prog_name="plproxy")
+    said = result.stdout + result.stderr
+    # An exception that escapes would be a traceback in a shell.
+    assert isinstance(result.exception, SystemExit | None)
+    assert "sekret" not in said
+    assert "Traceback" not in said
+    assert "unexpected" not in said
+    if result.exit_code == 1 and not result.stdout:
+        assert result.stderr.startswith("Error"), said
+        assert result.stderr.count("\n") == 1, said
+    return result, said
+
+
+def swept(
+    command: str, config: Path, *before: str, cluster: str = "userdb"
+) -> tuple[Result, str]:
+    """Run a command of the table."""
     text = command.format(
         cluster=cluster,
         config=config,
         folder=config.parent,
         unreachable=UNREACHABLE,
     )
-    result = CliRunner().invoke(
-        main,
-        ["-c", str(config), *before, *shlex.split(text)],
-        env={"PLPROXY_CONFIG": None},
-        prog_name="plproxy",
-    )
-    said = result.stdout + result.stderr
-    assert "sekret" not in said
-    assert "Traceback" not in said
-    assert "unexpected" not in said
-    assert isinstance(result.exception, SystemExit | None)
-    if result.exit_code == 1 and not result.stdout:
-        assert result.stderr.startswith("Error"), said
-        assert result.stderr.count("\n") == 1, said
-    return result, said
+    return invoke("-c", str(config), *before, *shlex.split(text))
 
 
 def leaves(
@@ -224,13 +224,63 @@ def test_a_file_that_is_not_there(command: str, folder: Path) -> None:
     assert "none.toml: there is no such file" in said
 
 
-@pytest.mark.parametrize("wrong", BROKEN)
-@pytest.mark.parametrize("command", OF_A_FILE)
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        *itertools.product(OF_A_FILE, ("no TOML", "no connect string")),
+        *itertools.product(READERS, BROKEN),
+    ],
+)
 def test_a_file_that_is_broken(command: str, wrong: str, folder: Path) -> None:
     config = folder / "broken.toml"
     config.write_text(BROKEN[wrong])
     result, said = swept(command, config)
     assert (result.exit_code, result.stdout) == (1, ""), said
+    assert f"{config}: " in said
+
+
+# Those of configurations move the names of function files, and read none.
+OF_FUNCTIONS = [command for command in OF_A_FILE if not command.startswith("config ")]
+
+
+@pytest.mark.parametrize("command", OF_FUNCTIONS)
+def test_a_function_file_that_is_broken(command: str, folder: Path) -> None:
+    result, said = swept(command, folder / "wrong.toml")
+    assert (result.exit_code, result.stdout) == (1, ""), said
+    assert "wrong.sql: PL/Proxy function public.f(0): Compile error" in said
+    (folder / "wrong.sql").unlink()
+    result, said = swept(command, folder / "wrong.toml")
+    assert (result.exit_code, result.stdout) == (1, ""), said
+    assert "wrong.sql: can't be read" in said
+
+
+@pytest.mark.parametrize("command", READERS)
+@pytest.mark.parametrize("connstr", [UNREACHABLE, "postgresql://app:sekret@[::1]:1/x"])
+def test_a_connect_string_for_a_file(command: str, connstr: str) -> None:
+    result, said = invoke("-c", connstr, *command.split())
+    assert (result.exit_code, result.stdout) == (1, ""), said
+
+
+@pytest.mark.parametrize("command", ["partitions {cluster}", "config show {cluster}"])
+def test_a_connect_string_for_a_cluster(command: str, folder: Path) -> None:
+    cluster = shlex.quote(UNREACHABLE)
+    result, said = swept(command, folder / "plproxy.toml", cluster=cluster)
+    assert (result.exit_code, result.stdout) == (1, ""), said
+
+
+@pytest.mark.parametrize("command", ["functions", "call get_user marko"])
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        pytest.param(UNREACHABLE, id="its name"),
+        pytest.param("userdb' 'host=x password=sekret", id="behind its name"),
+    ],
+)
+def test_a_connect_string_for_the_cluster_of_a_function(
+    command: str, cluster: str, folder: Path
+) -> None:
+    (folder / "f.sql").write_text(FUNCTION.format(cluster=cluster))
+    swept(command, folder / "plproxy.toml")
 
 
 @pytest.mark.parametrize("command", SWEEP)
@@ -241,7 +291,7 @@ def test_wrong_usage(command: str, folder: Path) -> None:
 
 
 CLUSTERS = [
-    (*words, parameter)
+    pytest.param(parameter, id=" ".join(words))
     for words, command in LEAVES.items()
     for parameter in command.params
     if isinstance(parameter, click.Argument)
@@ -249,9 +299,29 @@ CLUSTERS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "parameter",
-    [pytest.param(each[-1], id=" ".join(each[:-1])) for each in CLUSTERS],
-)
+@pytest.mark.parametrize("parameter", CLUSTERS)
 def test_a_cluster_is_completed(parameter: click.Parameter) -> None:
     assert parameter._custom_shell_complete is complete_cluster
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "0", "-1"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "partitions userdb --timeout",
+        "partitions userdb --watch",
+        "check --timeout",
+        "check --table-timeout",
+        "exec userdb 'SELECT 1' --timeout",
+        "exec userdb 'SELECT 1' --watch",
+        "deploy userdb f.sql --yes --timeout",
+        "deploy userdb f.sql --yes --lock-timeout",
+        "deploy userdb f.sql --yes --statement-timeout",
+        "balance userdb --timeout",
+        "audit userdb --table t --key k --timeout",
+        "budget userdb --processes 1 --timeout",
+    ],
+)
+def test_what_is_no_number_of_seconds(command: str, seconds: str, folder: Path) -> None:
+    result, said = swept(f"{command} {seconds}", folder / "plproxy.toml")
+    assert (result.exit_code, result.stdout) == (2, ""), said

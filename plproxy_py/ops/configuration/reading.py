@@ -26,6 +26,7 @@ from plproxy_py.errors import (
     NoSuchCluster,
     nearest,
     remote_error_class,
+    scrubbed,
 )
 from plproxy_py.ops.configuration.comparing import OPTIONS
 from plproxy_py.ops.configuration.secrecy import remembering
@@ -105,7 +106,8 @@ def check_cluster(name: str, known: Iterable[str], source: str) -> None:
     known = list(known)
     if name not in known:
         hint = nearest(name, known)
-        raise NoSuchCluster(f"{source}: cluster not found: {name}{hint}", cluster=name)
+        text = f"{source}: cluster not found: {scrubbed(name)}{hint}"
+        raise NoSuchCluster(text, cluster=name)
 
 
 def is_connstr(source: str) -> bool:

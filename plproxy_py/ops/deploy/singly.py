@@ -45,7 +45,9 @@ class Singly(Work):
 
     def stopped(self) -> None:
         # What has run stays; a statement that was stopped has said so itself.
-        if self.report.state == "not begun" and self.report.statements:
+        if self.report.state == "not begun" and not self.report.statements:
+            self.report.state = "rolled back"
+        elif self.report.state == "not begun":
             self.report.state = "failed"
             self.report.error = Error("stopped behind the statements that are done")
 

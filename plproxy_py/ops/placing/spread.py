@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TOLERANCE = 0.1
 LOOKS = 1000
@@ -25,17 +25,17 @@ class Spread:
     """Amounts beside the shares of the whole that they should be; shares sum to 1.
 
     ``independent``: how many keys were thrown, None where it was no throwing of keys.
+    ``total``: all amounts together.
     """
 
     amounts: tuple[int, ...]
     shares: tuple[float, ...]
     independent: int | None
     tolerance: float = TOLERANCE
+    total: int = field(init=False)
 
-    @property
-    def total(self) -> int:
-        """All amounts together."""
-        return sum(self.amounts)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", sum(self.amounts))
 
     def times(self, index: int) -> float | None:
         """Return how many times its share an amount is, None of nothing."""
