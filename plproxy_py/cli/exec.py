@@ -128,6 +128,7 @@ def exec_command(
                         write=write,
                         timeout=timeout,
                         done=step,
+                        notice=_say,
                     )
                 )
             if watch:
@@ -206,3 +207,7 @@ def _cell(value: object) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return render.printable(text) if sys.stdout.isatty() else text
+
+
+def _say(partition: int, text: str) -> None:
+    click.echo(one_line(f"partition {partition}: {text}"), err=True)

@@ -92,20 +92,29 @@ async def execute(
     write: bool,
     timeout: float,
     done: Callable[[], object] = lambda: None,
+    notice: Callable[[int, str], object] = lambda partition, text: None,
 ) -> dict[int, Answer | Error]:
     """Run the statement on each of the partitions at once.
 
     Return the answers, or errors. Of equal targets the first partition stands for all.
-    ``timeout``: seconds for each partition.
+    ``timeout``: seconds for each partition. ``notice`` is told what partitions say
+    beside their answers.
     """
     targets: dict[object, int] = {}
     for number in sorted(partitions):
         targets.setdefault(config.target(number), number)
 
+    async def run(connection: Session, partition: int) -> Answer:
+        def hear(diag: psycopg.errors.Diagnostic) -> None:
+            notice(partition, f"{diag.severity}: {diag.message_primary}")
+
+        connection.add_notice_handler(hear)
+        return await _answer(connection, statement, partition)
+
     async def read(connection: Session, partition: int) -> Answer:
         await prepare_session(connection)
         await connection.execute("BEGIN READ ONLY")
-        return await _answer(connection, statement, partition)
+        return await run(connection, partition)
 
     async def change(connection: Session, partition: int) -> Answer:
         await prepare_session(connection)
@@ -113,7 +122,7 @@ async def execute(
             # The server's own word that nothing was done, while it gives one.
             limit = max(1, round(timeout * 1000))
             await connection.execute(f"SET statement_timeout = {limit}".encode())
-        return await _answer(connection, statement, partition)
+        return await run(connection, partition)
 
     found = await on_each(
         router,

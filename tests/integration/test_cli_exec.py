@@ -239,6 +239,13 @@ def test_partitions_that_can_not_be_asked(shop: Shop) -> None:
     assert table.count("08001: ") == 2
 
 
+def test_what_partitions_say_beside_their_answers(shop: Shop) -> None:
+    sql = "DO $$ BEGIN RAISE WARNING E'look\n%', current_database(); END $$"
+    found = shop.run("exec", "shop", sql, "--partition", "1")
+    assert found.stderr.startswith("partition 1: WARNING: look; ")
+    assert found.stdout.splitlines()[-1].split()[:2] == ["1", "DO"]
+
+
 def test_a_frozen_partition_delays_no_other(four_shops: Shop, servers: Servers) -> None:
     servers[3].freeze()
     found = run(four_shops, "SELECT 1 AS a", "--timeout", "0.5", code=1)
