@@ -110,7 +110,7 @@ def lent(driver: Driver, *args: Any, **kwargs: Any) -> Iterator[Any]:
         driver.run(manager.__aexit__(None, None, None))
 
 
-def wait_until(is_true: Callable[[], bool], seconds: float = 5.0) -> None:
+def wait_until(is_true: Callable[[], bool], seconds: float = 20.0) -> None:
     """Look again and again until it is true; fail after some seconds."""
     end = time.monotonic() + seconds
     while not is_true():

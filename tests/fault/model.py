@@ -146,5 +146,5 @@ class SlowCall:
 
             return self._runner.run(end())
         assert self._thread is not None
-        self._thread.join(20)
+        self._thread.join(60)
         return self._answers[0]

@@ -30,7 +30,7 @@ from tests.fix_server import Pg
 NAMES = [f"fuzz{number}" for number in range(4)]
 POOL_SIZE = 2
 INTERRUPTIONS = 100
-PATIENCE = 10.0  # of a call in seconds: what was lost ends a test, and does not hang it
+PATIENCE = 60.0  # of a call in seconds: what was lost ends a test, and does not hang it
 ROWS = 400
 
 REMOTE = """

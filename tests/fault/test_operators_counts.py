@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.fix_cli import Run, rows
 from tests.fix_servers import Servers
 
-TABLE = ("--table", "kept", "--key", "token")
+TABLE = ("--table", "counted", "--key", "token")
 
 
 @pytest.mark.parametrize(
@@ -29,8 +30,11 @@ def test_a_frozen_partition(
     config = tmp_path / "plproxy.toml"
     connstrs = json.dumps(servers.connstrs())
     config.write_text(f"[clusters.userdb]\npartitions = {connstrs}\n")
+    for connstr in servers.connstrs():
+        with psycopg.connect(connstr, autocommit=True) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS counted (token text)")
     servers[2].freeze()
-    args = (*command, "--timeout", "0.5", "--json")
+    args = (*command, "--timeout", "2", "--json")
     found = rows(cli(*args, code=1, PLPROXY_CONFIG=str(config)))
     each = [row for row in found if row.get("kind") != "server"]
     errors = {

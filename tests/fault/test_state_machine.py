@@ -31,8 +31,10 @@ from tests.fault.model import DATABASES, Cluster, SlowCall
 from tests.fix_router import Driver
 from tests.fix_servers import Servers
 
-TIMEOUT = 0.4
-PATIENCE = 8.0
+PATIENCE = 20.0
+# Of a call that may come upon a frozen server: long enough for the others to answer on
+# a busy machine, which may stand still for a while.
+TIMEOUT = 0.8
 EXAMPLES, STEPS = 6, 12
 
 _numbers = itertools.count()
@@ -92,16 +94,26 @@ class Machine(RuleBasedStateMachine):
         self.driver = Driver(router, self.runner)
         parameters = {"k": Int4, "token": str, "how": str}
 
-        def declare(returns: Any, name: str, **keywords: Any) -> Any:
-            keywords = {"timeout": TIMEOUT, "name": name, **keywords}
-            return face(
-                self.driver, returns, keywords.pop("hints", parameters), **keywords
-            )
+        def declare(returns: Any, name: str, **keywords: Any) -> dict[float, Any]:
+            hints = keywords.pop("hints", parameters)
+            return {
+                timeout: face(
+                    self.driver, returns, hints, name=name, timeout=timeout, **keywords
+                )
+                for timeout in (TIMEOUT, PATIENCE)
+            }
 
-        self.tell = declare(str, "tell", run_on="k")
-        self.tell_slowly = declare(str, "tell", run_on="k", timeout=PATIENCE)
-        self.tell_all = declare(list[str], "tell_all")
-        self.tokens = declare(Iterator[str], "tokens", hints={"token": str, "n": Int4})
+        self.faces = {
+            "tell": declare(str, "tell", run_on="k"),
+            "tell_all": declare(list[str], "tell_all"),
+            "tokens": declare(
+                Iterator[str], "tokens", hints={"token": str, "n": Int4}
+            ),
+        }
+
+    def declared(self, name: str) -> Any:
+        """Return a function that waits no longer than it must for frozen servers."""
+        return self.faces[name][TIMEOUT if self.those("frozen") else PATIENCE]
 
     def config(self) -> Any:
         return {"userdb": [self.cluster.connstr(number) for number in self.map]}
@@ -117,7 +129,7 @@ class Machine(RuleBasedStateMachine):
     def close_and_open(self) -> None:
         self.driver.run(self.driver.router.close(timeout=0.5))
         with pytest.raises(Error):
-            self.driver.run(self.tell(1, "never", ""))
+            self.driver.run(self.declared("tell")(1, "never", ""))
         self.open(self.map)
         self.look()
 
@@ -225,7 +237,7 @@ class Machine(RuleBasedStateMachine):
     def write(self, k: int, how: str) -> None:
         token, partition = self.new_token(), k & (len(self.map) - 1)
         try:
-            answer = self.driver.run(self.tell(k, token, how))
+            answer = self.driver.run(self.declared("tell")(k, token, how))
         except Error as error:
             self.note(token, self.map, error.outcomes)
             raise
@@ -254,7 +266,9 @@ class Machine(RuleBasedStateMachine):
         }
         answers: list[str] = []
         error = caught(
-            lambda: answers.extend(self.driver.run(self.tell_all(k, token, how)))
+            lambda: answers.extend(
+                self.driver.run(self.declared("tell_all")(k, token, how))
+            )
         )
         if error is not None:
             assert how == "fail" or not self.all_up(), repr(error)
@@ -270,7 +284,8 @@ class Machine(RuleBasedStateMachine):
     def outcomes(self, k: int, how: str) -> None:
         """Each partition by itself: those that are up are not hit by the others."""
         token = self.new_token()
-        outcomes = self.driver.run(self.tell_all.call_outcomes(k, token, how))
+        tell_all = self.declared("tell_all")
+        outcomes = self.driver.run(tell_all.call_outcomes(k, token, how))
         self.note(token, self.map, outcomes)
         assert {self.map[partition] for partition in outcomes} == set(self.map)
         for partition, outcome in outcomes.items():
@@ -286,7 +301,7 @@ class Machine(RuleBasedStateMachine):
             ((first + number) % 2**31, self.new_token(), how)
             for number, how in enumerate(hows)
         ]
-        results = self.driver.run(self.tell.call_many(calls))
+        results = self.driver.run(self.declared("tell").call_many(calls))
         for (k, token, how), result in zip(calls, results, strict=True):
             partition = k & (len(self.map) - 1)
             if isinstance(result, Error):
@@ -306,7 +321,7 @@ class Machine(RuleBasedStateMachine):
 
         def read() -> None:
             nonlocal got
-            stream = self.tokens(token, n)
+            stream = self.declared("tokens")(token, n)
             try:
                 for _ in range(count):
                     assert next_row(self.driver, stream) in right
@@ -344,7 +359,7 @@ class Machine(RuleBasedStateMachine):
         partition, token = k & (len(self.map) - 1), self.new_token()
         if self.is_up(partition):
             slow = SlowCall(self.driver, self.runner)
-            slow.begin(self.tell_slowly, k, token, "slow")
+            slow.begin(self.faces["tell"][PATIENCE], k, token, "slow")
             database = self.map[partition]
             wait_until(lambda: slow.is_over() or self.cluster.naps(database))
             self.slow.append((slow, token, partition, self.map))

@@ -347,14 +347,15 @@ def test_two_deploys_at_once(shop: Shop) -> None:
     path = shop.file(FIRST + "SELECT pg_sleep(0.3);")
     processes = [
         subprocess.Popen(
-            [*PLPROXY, "deploy", "shop", str(path), "--yes", "--json"],
+            [*PLPROXY, "deploy", "shop", str(path), "--yes", "--json"]
+            + ["--lock-timeout", "60"],
             env={**os.environ, "PLPROXY_CONFIG": str(shop.config)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
         for _ in range(2)
     ]
-    found = [json.loads(process.communicate(timeout=30)[0]) for process in processes]
+    found = [json.loads(process.communicate(timeout=90)[0]) for process in processes]
     for one, other in zip(*map(states, found), strict=True):
         assert {one, other} == {"done", "already there"}
     assert shop.each("SELECT count(*) FROM prices") == [[(1,)]] * 4

@@ -201,11 +201,12 @@ def test_streams_are_told_of_at_their_end(driver: Driver, seen: list[Called]) ->
 def test_a_deadline(driver: Driver, seen: list[Called]) -> None:
     nap = face(
         driver, None, {"n": float}, "pg_sleep(n float8) returns void", run_on=0,
-        schema="pg_catalog", timeout=0.1,
+        schema="pg_catalog", timeout=1.0,
     )  # fmt: skip
+    driver.run(nap(0.0))  # connected: what is told below was sent
     with pytest.raises(QueryTimeout):
         driver.run(nap(30.0))
-    told = last(seen, 1)
+    told = last(seen, 2)
     assert (told.error, told.partitions) == ("QueryTimeout", (0,))
     assert told.outcome in ("failed", "unknown")
 
