@@ -106,9 +106,7 @@ class Machine(RuleBasedStateMachine):
         self.faces = {
             "tell": declare(str, "tell", run_on="k"),
             "tell_all": declare(list[str], "tell_all"),
-            "tokens": declare(
-                Iterator[str], "tokens", hints={"token": str, "n": Int4}
-            ),
+            "tokens": declare(Iterator[str], "tokens", hints={"token": str, "n": Int4}),
         }
 
     def declared(self, name: str) -> Any:

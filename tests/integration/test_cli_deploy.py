@@ -345,10 +345,10 @@ def test_it_is_asked_before_a_deploy(
 
 def test_two_deploys_at_once(shop: Shop) -> None:
     path = shop.file(FIRST + "SELECT pg_sleep(0.3);")
+    patience = ("--lock-timeout", "60")
     processes = [
         subprocess.Popen(
-            [*PLPROXY, "deploy", "shop", str(path), "--yes", "--json"]
-            + ["--lock-timeout", "60"],
+            [*PLPROXY, "deploy", "shop", str(path), "--yes", "--json", *patience],
             env={**os.environ, "PLPROXY_CONFIG": str(shop.config)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
