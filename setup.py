@@ -22,7 +22,14 @@ setup(
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
             py_limited_api=limited,
             optional=True,
-        )
+        ),
+        Extension(
+            "plproxy_py._roundtrip",
+            ["plproxy_py/_roundtrip.c"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
+            py_limited_api=limited,
+            optional=True,
+        ),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {},
 )

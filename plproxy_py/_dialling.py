@@ -9,15 +9,12 @@ Knows nothing of targets, routers or who asks.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import ctypes.util
 import functools
 import ipaddress
 import os
 import random
 import re
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,6 +23,8 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
+
+from plproxy_py._libpq import set_verbosity
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
@@ -197,16 +196,8 @@ async def _attempt(parameters: Mapping[str, str], timeout: float) -> PGconn:
 def start(conninfo: bytes) -> PGconn:
     """Begin to connect, in such a way that errors come with their SQLSTATE."""
     pgconn = pq.PGconn.connect_start(conninfo)
-    _say(pgconn, _VERBOSE)
+    set_verbosity(pgconn, _VERBOSE)
     return pgconn
-
-
-def _say(pgconn: PGconn, verbosity: int) -> None:
-    setter = _verbosity()
-    # psycopg has it for whatever it does not wrap; its protocol class leaves it out.
-    pointer: int | None = getattr(pgconn, "pgconn_ptr", None)
-    if setter is not None and pointer is not None:
-        setter(pointer, verbosity)
 
 
 async def _connected(pgconn: PGconn) -> None:
@@ -215,7 +206,7 @@ async def _connected(pgconn: PGconn) -> None:
         await _ready(pgconn.socket, wanted)
         wanted = pq.PollingStatus(pgconn.connect_poll())
         if wanted == pq.PollingStatus.OK:
-            _say(pgconn, _DEFAULT)
+            set_verbosity(pgconn, _DEFAULT)
             return
         if wanted == pq.PollingStatus.FAILED:
             break
@@ -251,21 +242,3 @@ def refusal(text: str) -> Refused:
     codes = _CODE.findall(text)
     plain = _LOCATION.sub("", _CODE.sub(r"\1", text.strip() + "\n")).strip()
     return Refused(plain, codes[-1][1] if codes else None)
-
-
-@functools.cache
-def _verbosity() -> Callable[[int, int], int] | None:
-    """Return libpq's PQsetErrorVerbosity, which psycopg does not wrap.
-
-    It must be that of the very libpq which psycopg uses: the one its module was linked
-    with, or the one that it found. None where neither can be told.
-    """
-    module = sys.modules[pq.PGconn.__module__].__file__ or ""
-    library = ctypes.util.find_library("pq") if module.endswith(".py") else module
-    try:
-        setter = ctypes.CDLL(library).PQsetErrorVerbosity
-    except (AttributeError, OSError, TypeError):
-        return None
-    setter.argtypes = [ctypes.c_void_p, ctypes.c_int]
-    setter.restype = ctypes.c_int
-    return lambda pointer, kind: int(setter(pointer, kind))

@@ -33,6 +33,10 @@ MOST_IN_FLIGHT = 128
 # call takes the server 0.6 of the time.
 MANY = 4
 
+# Bytes of calls that are worth a system call: a server that is woken by each call of a
+# pipeline spends as much time on that as on the call.
+ENOUGH = 2048
+
 # Rows of a result that are looked at to judge its size.
 SAMPLE = 16
 
@@ -149,23 +153,32 @@ class Pipeline:
         pgconn, params, may_send = self._pgconn, self._params, self._owner.may_send
         name = self._name
         self._by_name = name is not None
+        queued = 0
         while waiting and len(awaited) < MOST_IN_FLIGHT and not self.stopping:
             index = waiting[0]
             if not may_send(index):
                 break
+            size = 0
             if name is None:
                 _wire.send(pgconn, self._sql, params[index])
             else:
                 if not self._is_announced:
                     self._announce(name)
-                _wire.send_prepared(pgconn, name, params[index])
+                size = _wire.queue(pgconn, name, params[index])
+                if not size:
+                    _wire.send_prepared(pgconn, name, params[index])
             awaited.append(waiting.popleft())
-            pgconn.pipeline_sync()
-            # To go on would make libpq read between two sends, and if it then finds
-            # the connection broken, it does not know any more what was answered.
-            if pgconn.flush():
-                return 1
-        return 0
+            if not size:
+                pgconn.pipeline_sync()
+            queued += size or ENOUGH
+            # To send more than fits in libpq's buffer would make it read between two
+            # sends, and if it then finds the connection broken, it does not know any
+            # more what was answered.
+            if queued >= ENOUGH:
+                queued = 0
+                if pgconn.flush():
+                    return 1
+        return pgconn.flush() if queued else 0
 
     def _announce(self, name: bytes) -> None:
         """Prepare the statement, unless it is; the oldest one makes room for it.

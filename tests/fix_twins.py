@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import sysconfig
@@ -18,14 +19,14 @@ def twin(request: pytest.FixtureRequest) -> ModuleType:
     return _pure if request.param == "pure" else compiled()
 
 
-def compiled() -> ModuleType:
-    """Return the compiled part; without it skip, and on CI with a compiler fail."""
+def compiled(name: str = "_speedups") -> ModuleType:
+    """Return a compiled module; without it skip, and on CI with a compiler fail."""
     try:
-        from plproxy_py import _speedups
+        module = importlib.import_module(f"plproxy_py.{name}")
     except ImportError as error:
         reason = f"the compiled part is not there: {error}"
     else:
-        return _speedups
+        return module
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if os.environ.get("CI", "").lower() in ("1", "true") and shutil.which(compiler):
         pytest.fail(reason, pytrace=False)

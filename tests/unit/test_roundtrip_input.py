@@ -1,0 +1,71 @@
+"""What the compiled round trip refuses: libpq gets nothing but what is its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from plproxy_py import _libpq, _wire
+from tests.fix_twins import compiled
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (0, b"x", [], 1.0),
+        (None, b"x", [], 1.0),
+        ("1", b"x", [], 1.0),
+        (1, "x", [], 1.0),
+        (1, b"x", (), 1.0),
+        (1, b"x", ["text"], 1.0),
+        (1, b"x", [None, 7], 1.0),
+        (1, b"x", [None] * 20 + ["text"], 1.0),
+        (1, b"x", [], "1"),
+        (1, b"x", []),
+        (),
+    ],
+    ids=repr,
+)
+def test_converse_refuses(args: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        compiled("_roundtrip").converse(*args)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [(0, b"x", []), (1, "x", []), (1, b"x", ()), (1, b"x", ["text"]), (1, b"x"), ()],
+    ids=repr,
+)
+def test_queue_refuses(args: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        compiled("_roundtrip").queue(*args)
+
+
+def test_a_closed_connection() -> None:
+    """psycopg forgets the address: nobody hands it to libpq again."""
+    compiled("_roundtrip")
+    pgconn = psycopg.pq.PGconn.connect_start(b"host=/nonexistent dbname=x")
+    assert _libpq.address(pgconn)
+    pgconn.finish()
+    assert _libpq.address(pgconn) is None
+    for talk in (
+        lambda: _wire.converse(pgconn, lambda _: [], b"x", [], 1.0),
+        lambda: _wire.queue(pgconn, b"x", []),
+    ):
+        with pytest.raises(psycopg.OperationalError, match="the connection is closed"):
+            talk()
+
+
+def test_a_connection_that_never_was() -> None:
+    """What libpq refuses is psycopg's error, with libpq's words."""
+    compiled("_roundtrip")
+    pgconn = psycopg.pq.PGconn.connect_start(b"host=/nonexistent dbname=x")
+    try:
+        with pytest.raises(psycopg.OperationalError, match="no connection"):
+            _wire.converse(pgconn, lambda _: [], b"x", [], 1.0)
+        with pytest.raises(psycopg.OperationalError):
+            _wire.queue(pgconn, b"x", [])
+    finally:
+        pgconn.finish()
