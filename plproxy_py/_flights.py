@@ -13,11 +13,13 @@ import select
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from plproxy_py import _rows, _wire
+from plproxy_py._alerts import alerts
 from plproxy_py._calls import Calls
 from plproxy_py._collect import answer_of
 from plproxy_py._links import Link
@@ -25,7 +27,7 @@ from plproxy_py._pools import Loan, Pool, Wired
 from plproxy_py._preparing import Prepared
 from plproxy_py._routing import Routed
 from plproxy_py._steps import Steps
-from plproxy_py._waiting import INFINITE, TICK
+from plproxy_py._waiting import INFINITE, TICK, late
 from plproxy_py.errors import ResultError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.options import Options
@@ -181,38 +183,33 @@ class Flight:
         waiting = {leg.link.fileno: leg for leg in self._legs if leg.is_open}
         if len(waiting) < len(self._legs):
             return False
-        loop = asyncio.get_running_loop()
-        over: asyncio.Future[bool] = loop.create_future()
+        over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        bells = alerts()
 
         def readable(fileno: int) -> None:
             if over.done():
                 return
             leg = waiting[fileno]
             leg.read()
-            if not leg.is_open:
-                loop.remove_reader(fileno)
-                del waiting[fileno]
-                if not leg.is_good:
-                    over.set_result(False)
-                elif not waiting:
-                    over.set_result(True)
-
-        def late() -> None:
-            if not over.done():
+            if leg.is_open:
+                bells.arm(fileno, partial(readable, fileno))
+                return
+            del waiting[fileno]
+            if not leg.is_good:
                 over.set_result(False)
+            elif not waiting:
+                over.set_result(True)
 
-        timer = None
-        if self.deadline != INFINITE:
-            timer = loop.call_later(self.deadline - time.monotonic(), late)
+        timer = late(over, self.deadline)
         try:
             for fileno in waiting:
-                loop.add_reader(fileno, readable, fileno)
+                bells.arm(fileno, partial(readable, fileno))
             return await over
         finally:
             if timer is not None:
                 timer.cancel()
             for fileno in waiting:
-                loop.remove_reader(fileno)
+                bells.disarm(fileno)
 
     def land(self) -> Any:
         """Return the answer of a call that ended well."""

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import psycopg
 from psycopg.waiting import Ready, Wait
 
+from plproxy_py._alerts import alerts
+
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
     from psycopg.pq.abc import PGconn
@@ -133,35 +135,43 @@ def wait_many(stepper: Stepper[Any], arrivals: Collection[Future[Any]] = ()) -> 
 
 async def answered(fileno: int, pgconn: PGconn, deadline: float) -> bool:
     """Wait on this event loop until a result can be taken; return whether it can."""
-    loop = asyncio.get_running_loop()
-    over: asyncio.Future[bool] = loop.create_future()
+    over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    bells = alerts()
 
     def read() -> None:
+        if over.done():
+            return
         try:
             pgconn.consume_input()
             is_busy = pgconn.is_busy()
         except psycopg.Error as error:  # else it would end in the loop's own log
-            loop.remove_reader(fileno)
-            if not over.done():
-                over.set_exception(error)
+            over.set_exception(error)
         else:
-            if not is_busy and not over.done():
+            if is_busy:
+                bells.arm(fileno, read)
+            else:
                 over.set_result(True)
 
-    def late() -> None:
-        if not over.done():
-            over.set_result(False)
-
-    timer = None
-    if deadline != INFINITE:
-        timer = loop.call_later(deadline - time.monotonic(), late)
-    loop.add_reader(fileno, read)
+    timer = late(over, deadline)
+    bells.arm(fileno, read)
     try:
         return await over
     finally:
-        loop.remove_reader(fileno)
+        bells.disarm(fileno)
         if timer is not None:
             timer.cancel()
+
+
+def late(over: asyncio.Future[bool], deadline: float) -> asyncio.TimerHandle | None:
+    """Let the future be False at the deadline, monotonic seconds, if there is one."""
+    if deadline == INFINITE:
+        return None
+
+    def end() -> None:
+        if not over.done():
+            over.set_result(False)
+
+    return over.get_loop().call_later(deadline - time.monotonic(), end)
 
 
 _BELL = -1

@@ -109,7 +109,9 @@ def test_name_resolution(
     check_truth(servers, told.values())
     for error in errors(told):
         assert isinstance(error, QueryTimeout)
-        assert (error.phase, error.partition) == ("connect", VICTIM)
+        # A busy machine may notice the deadline before it looks at the connection.
+        assert error.phase in ("connect", "checkout")
+        assert error.partition == VICTIM
     assert calls.together(["elsewhere"], 2)["elsewhere"].error is None
     assert not any(told[kind].error.sent for kind in WHOLE)  # type: ignore[union-attr]
     started = time.monotonic()

@@ -12,7 +12,7 @@ import pytest
 from plproxy_py import ConnectError, Router
 from plproxy_py._pools import Pool
 from plproxy_py._stats import BOUNDS, BUCKETS, TargetStats, figures
-from tests.both import face, lent
+from tests.both import face, lent, wait_until
 from tests.fix_router import Driver
 from tests.fix_server import Pg
 
@@ -97,6 +97,10 @@ def test_connections(userdb: Driver, pg: Pg) -> None:
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     pg.execute("part01", query)
+    (link,) = [
+        link for pool in userdb.router._pools._pools.values() for link in pool.idle
+    ]
+    wait_until(lambda: bool(link.poll(0)))  # the server's farewell is there
     userdb.execute("userdb", "SELECT 1", run_on=1)
     assert totals(userdb, "lost") == [0, 1, 0, 0]
     assert totals(userdb, "connects") == [0, 2, 0, 0]

@@ -27,7 +27,8 @@ FLOORS = [
     "config keys sources sources/* stubs stubs/*",
     "_wire _pipeline _waiting _links _connector _rows _notices _leases _prepared"
     " _collect _versions _promises _forks _discreet _stats _dialling _knocking"
-    " _passwords _parity _sessions _libpq _roundtrip",
+    " _passwords _parity _sessions _libpq _roundtrip"
+    " _alerts",
     "_steps _loans _servers _moves _targets _conversations _pools"
     " _statements _waves _explain _catalog _exchange _routing"
     " _clusters"
