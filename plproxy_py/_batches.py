@@ -18,7 +18,7 @@ from plproxy_py._parts import BUDGET, Call, Gauge, Kind, Single, call_of
 from plproxy_py._pools import Wired
 from plproxy_py._preparing import Callee, Prepared, arguments_of
 from plproxy_py._routing import Routing
-from plproxy_py._steps import Steps
+from plproxy_py._steps import Steps, raising
 from plproxy_py._waiting import INFINITE
 from plproxy_py._windows import Down, Window
 from plproxy_py.clauses import Window as Counts
@@ -305,7 +305,7 @@ class Batch:
     def _tell(self, call: Call, error: Error) -> Steps[None]:
         """Say of an error which call it is about, and what helps."""
         try:
-            yield from self._calls.told(call.prepared, call.routed, _raising(error))
+            yield from self._calls.told(call.prepared, call.routed, raising(error))
         except Error as told:
             call.failed = told
 
@@ -343,8 +343,3 @@ def _called(prepared: Prepared) -> Call | _Done:
         return _Done(prepared.nothing)
     kind = Kind(prepared.function, prepared.answer, prepared.options, routed.wired)
     return call_of(kind, prepared.normals, routed.tags.partitions, routed.params)
-
-
-def _raising(error: Error) -> Steps[None]:
-    yield from ()
-    raise error

@@ -17,13 +17,13 @@ import psycopg
 from plproxy_py._calls import Calls
 from plproxy_py._flights import Flight, Leg, Way, way_of
 from plproxy_py._links import Link
-from plproxy_py._pools import Wired
+from plproxy_py._pools import Loan, Wired
 from plproxy_py._preparing import Callee, Prepared
 from plproxy_py._routing import Routed
 from plproxy_py._rows import one_answer
-from plproxy_py._steps import Steps, run, run_async
+from plproxy_py._steps import Steps, raising, run, run_async
 from plproxy_py._waiting import INFINITE, answered
-from plproxy_py._wire import converse, post, take_answer
+from plproxy_py._wire import call_gen, converse, post, take_answer
 from plproxy_py.errors import Error, ResultError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.language.body import RunAll
@@ -62,12 +62,16 @@ class Direct:
         pool = wired.pools[partitions[0]]
         link = self._pools.take_one(wired, pool, now)
         if link is None:
-            return run(self._slowly(aim))
+            if not way.options.retry:
+                link = run(self._lent(aim))
+            if link is None:
+                return run(self._slowly(aim))
+            now = time.monotonic()
+            aim = (*aim[:5], now, deadline)
         sql = way.function.query.sql
         name = link.prepared.names.get(sql)
         if name is None:
-            self._pools.put_one(pool, link)
-            return run(self._slowly(aim))
+            return run(self._unprepared(aim, link))
         results: list[PGresult] = []
         link.listener = (self._on_notice, way.function.label, partitions[0])
         interruption: BaseException | None = None
@@ -108,12 +112,16 @@ class Direct:
         pool = wired.pools[partitions[0]]
         link = self._pools.take_one(wired, pool, now)
         if link is None:
-            return await run_async(self._slowly(aim))
+            if not way.options.retry:
+                link = await run_async(self._lent(aim))
+            if link is None:
+                return await run_async(self._slowly(aim))
+            now = time.monotonic()
+            aim = (*aim[:5], now, deadline)
         sql = way.function.query.sql
         name = link.prepared.names.get(sql)
         if name is None:
-            self._pools.put_one(pool, link)
-            return await run_async(self._slowly(aim))
+            return await run_async(self._unprepared(aim, link))
         results: list[PGresult] = []
         link.listener = (self._on_notice, way.function.label, partitions[0])
         interruption: BaseException | None = None
@@ -239,10 +247,32 @@ class Direct:
 
     def _slowly(self, aim: Aim) -> Steps[Any]:
         """Go on from here the way of all other calls; nothing was sent."""
-        way, wired, normals, partitions, params, _, deadline = aim
-        routed = Routed(wired, Tags(partitions), [params] * len(partitions), deadline)
-        prepared = Prepared(way.function, way.answer, way.options, normals, routed)
-        return self._calls.answer(prepared, routed)
+        return self._calls.answer(*_prepared(aim))
+
+    def _lent(self, aim: Aim) -> Steps[Link | None]:
+        """Borrow the link to one partition, whatever has to be waited for.
+
+        None if the partition has moved meanwhile.
+        """
+        _, wired, _, partitions, _, _, deadline = aim
+        try:
+            loan = yield from self._pools.lend(wired, partitions, deadline)
+        except Error as error:
+            yield from self._calls.told(*_prepared(aim), raising(error))
+            raise AssertionError("it was raised") from error
+        if not loan.is_of([wired.pools[partitions[0]]]):
+            loan.give_back([0])
+            return None
+        return loan.links[0]
+
+    def _unprepared(self, aim: Aim, link: Link) -> Steps[Any]:
+        """Send the call in the way of all other calls, on this link."""
+        way, wired, _, partitions, params, now, _ = aim
+        self._calls.exchange.listen(way.function.label, partitions[0], link)
+        call = call_gen(link.pgconn, way.function.query.sql, params, link.prepared)
+        pools = [wired.pools[partitions[0]]]
+        loan = Loan.of(self._pools, pools, [link])
+        return self._calls.adopt(*_prepared(aim), loan, now, [call])
 
     def _gone_on(
         self,
@@ -260,6 +290,13 @@ class Direct:
         flight.deadline = deadline
         flight.sent([leg], now)
         return flight.go_on()
+
+
+def _prepared(aim: Aim) -> tuple[Prepared, Routed]:
+    """Return the call as all other ways know it."""
+    way, wired, normals, partitions, params, _, deadline = aim
+    routed = Routed(wired, Tags(partitions), [params] * len(partitions), deadline)
+    return Prepared(way.function, way.answer, way.options, normals, routed), routed
 
 
 def _name(links: Sequence[Link], sql: bytes) -> bytes | None:

@@ -36,6 +36,10 @@ class Loan:
     def links(self) -> list[Link]:
         return [link for link in self._lease.connections if link is not None]
 
+    def is_of(self, pools: Sequence[Slots[Link]]) -> bool:
+        """Whether it was taken from these pools."""
+        return list(self._lease.pools) == list(pools)
+
     def give_back(
         self, good: Iterable[int], close: Callable[[int], None] | None = None
     ) -> None:

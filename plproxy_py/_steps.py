@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Collection, Generator
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -95,30 +96,54 @@ class Arrival:
         wait_for(self.awaited, self.until, lambda: self.is_over(time.monotonic()))
 
     async def suspend(self) -> None:
-        left = self.until - time.monotonic()
-        if self.awaited and left > 0:
-            wrapped = [asyncio.wrap_future(future) for future in self.awaited]
-            # The futures belong to the connector: giving up here does not end them.
-            shields = [asyncio.shield(future) for future in wrapped]
-            try:
-                await asyncio.wait(
-                    shields,
-                    timeout=None if left == INFINITE else left,
-                    return_when=asyncio.FIRST_EXCEPTION,
-                )
-            finally:
-                for future in (*shields, *wrapped):
-                    future.add_done_callback(_seen)
+        # The futures belong to the connector: giving up here does not end them.
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def look() -> None:
+            if not over.done() and self.is_over(time.monotonic()):
+                over.set_result(None)
+
+        def ring(_: futures.Future[Any]) -> None:
+            if _is_running(loop):
+                look()
+                return
+            # The loop may be closed by then: nobody waits in it any longer.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(look)
+
+        now = time.monotonic()
+        if self.is_over(now):
+            await asyncio.sleep(0)
+            return
+        timer = None
+        if self.until != INFINITE:
+            timer = loop.call_later(self.until - now, look)
+        try:
+            for future in self.awaited:
+                future.add_done_callback(ring)
+            await over
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this thread is the loop's, at work."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _failed(future: futures.Future[Any]) -> bool:
     return future.done() and (future.cancelled() or future.exception() is not None)
 
 
-def _seen(future: asyncio.Future[Any]) -> None:
-    """Look at a failure that nobody waits for any longer, lest asyncio log it."""
-    if not future.cancelled():
-        future.exception()
+def raising(error: Exception) -> Steps[Any]:
+    """Take no step, and fail."""
+    yield from ()
+    raise error
 
 
 def run(steps: Steps[T], interruption: BaseException | None = None) -> T:
