@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, InvalidOperation
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -115,17 +116,21 @@ def _integer(low: int, high: int, name: str) -> Callable[[object], int]:
 
 # The caller's own context may make NaN of an exponent that is too large.
 _TRAPPING = Context(traps=[InvalidOperation])
-_NUMBER = re.compile(
-    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-    r"|[+-]?inf(?:inity)?|nan",
-    re.IGNORECASE,
-)
+
+
+@cache
+def _number_form() -> re.Pattern[str]:
+    return re.compile(
+        r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+        r"|[+-]?inf(?:inity)?|nan",
+        re.IGNORECASE,
+    )
 
 
 def _number(value: object, expected: str) -> Decimal:
     """Return a value of any numeric type, or a text of one, as it is written."""
     if isinstance(value, str):
-        if not _NUMBER.fullmatch(stripped := value.strip(" ")):
+        if not _number_form().fullmatch(stripped := value.strip(" ")):
             raise ValueError("not a number")
         try:
             return Decimal(stripped, _TRAPPING)

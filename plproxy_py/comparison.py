@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from plproxy_py.errors import ResultError, SignatureError
@@ -31,14 +32,15 @@ _TIME = r"(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?"
 _OFFSET = r"([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?"
 
 
+@cache
 def _compiled(pattern: str) -> re.Pattern[bytes]:
     return re.compile(pattern.encode())
 
 
-_MOMENT = _compiled(r"(\d{4,})(-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?)( BC)?")
-_TIMESTAMPTZ = _compiled(f"{_DATE} {_TIME}{_OFFSET}( BC)?")
-_TIMETZ = _compiled(_TIME + _OFFSET)
-_INTERVAL = _compiled(
+_MOMENT = r"(\d{4,})(-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?)( BC)?"
+_TIMESTAMPTZ = f"{_DATE} {_TIME}{_OFFSET}( BC)?"
+_TIMETZ = _TIME + _OFFSET
+_INTERVAL = (
     r"(?:([+-]?\d+) years? ?)?(?:([+-]?\d+) mons? ?)?(?:([+-]?\d+) days? ?)?"
     r"(?:([+-]?)(\d+):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?"
 )
@@ -73,7 +75,7 @@ def _bytea(text: bytes) -> bytes:
 
 def _moment(text: bytes) -> tuple[float, bytes]:
     """Return the year, below 0 for BC, and the rest, whose bytes are in order."""
-    if match := _MOMENT.fullmatch(text):
+    if match := _compiled(_MOMENT).fullmatch(text):
         year, rest, bc = match.groups()
         return (-int(year) if bc else int(year)), rest
     return _infinite(text, "date or timestamp", "DateStyle is not ISO"), b""
@@ -86,7 +88,7 @@ def _timestamptz(text: bytes) -> float:
         return (datetime.fromisoformat(text.decode()) - _FIRST_DAY) // _MICROSECOND
     except ValueError:
         # Years before 1 and behind 9999 are none of Python's.
-        match = _TIMESTAMPTZ.fullmatch(text)
+        match = _compiled(_TIMESTAMPTZ).fullmatch(text)
     if not match:
         return _infinite(text, "timestamptz", "DateStyle is not ISO")
     year, month, day, *clock, bc = match.groups()
@@ -96,7 +98,7 @@ def _timestamptz(text: bytes) -> float:
 
 def _timetz(text: bytes) -> tuple[int, int]:
     """Return the time in UTC; of equal ones, the zone further east comes first."""
-    if match := _TIMETZ.fullmatch(text):
+    if match := _compiled(_TIMETZ).fullmatch(text):
         clock = match.groups()
         offset = _offset(*clock[4:])
         return _microseconds(*clock[:4]) - offset, -offset
@@ -105,7 +107,7 @@ def _timetz(text: bytes) -> tuple[int, int]:
 
 def _interval(text: bytes) -> float:
     """Return microseconds, where a month has 30 days and a day 24 hours."""
-    if match := _INTERVAL.fullmatch(text):
+    if match := _compiled(_INTERVAL).fullmatch(text):
         years, months, days, sign, *clock = match.groups()
         time = _microseconds(*clock)
         days = int(years or 0) * 360 + int(months or 0) * 30 + int(days or 0)

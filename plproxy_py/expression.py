@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
@@ -55,17 +56,21 @@ def compile_expression(
 # meet Python's recursion limit, on the day when the caller's own stack is deep.
 MOST_TOKENS = 100
 
+
 # All beyond ASCII is a letter, as in the scanner (there: why it is said by what is
 # none): also a blank that SQL doesn't know. A name holds dots.
-_TOKEN = re.compile(
-    r"""[ \t\r\n]*(?:
+@cache
+def _token() -> re.Pattern[str]:
+    return re.compile(
+        r"""[ \t\r\n]*(?:
         (?P<name>[^\x00-@\[-^`\x7b-\x7f][^\x00-\-/:-@\[-^`\x7b-\x7f]*)
       | (?P<number>[0-9]{1,19}(?![^\x00-\-/:-@\[-^`\x7b-\x7f]))
       | (?P<string>'(?:[^']|'')*')
       | (?P<symbol>::|[(),&%+-])
     )""",
-    re.VERBOSE | re.ASCII,
-)
+        re.VERBOSE | re.ASCII,
+    )
+
 
 _FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
 _INT_TYPES = ("int2", "int4", "int8")
@@ -119,7 +124,7 @@ class _Compiler:
             part = part.rstrip(" \t\r\n")
             end = 0
             while end < len(part):
-                match = _TOKEN.match(part, end)
+                match = _token().match(part, end)
                 if match is None or match.lastgroup is None:
                     raise self._unsupported()
                 yield match.lastgroup, match[match.lastgroup]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
+from functools import cache
 from typing import NamedTuple
 
 from plproxy_py.errors import ParseError
@@ -62,10 +63,13 @@ _WORD = rf"{_LETTER}{_LETTER_OR_DIGIT}*+"
 _NAME = rf"{_WORD}(?:{_SPACE}\.{_SPACE}{_WORD})*"
 _COMMENT = r"/\*[^*]*+(?:\*(?!/)[^*]*+)*\*/"
 
+
 # SELECT is a call only as the end of a longer name: "SELECT (" begins a query.
 # A STRING that is not closed ends before its last quote, where PL/Proxy stumbles.
-_STATEMENTS = re.compile(
-    rf"""
+@cache
+def _statements() -> re.Pattern[str]:
+    return re.compile(
+        rf"""
     (?P<SKIP> [ \t\n\r]++ | --[^\n]*+ | {_COMMENT} )
   | (?P<OPEN> /\* )
   | (?P<SELECT> (?ai:select)(?!{_LETTER_OR_DIGIT})(?!{_SPACE}\.{_SPACE}{_LETTER}) )
@@ -75,13 +79,16 @@ _STATEMENTS = re.compile(
   | (?P<STRING> '[^']*+(?:''[^']*+)*' )
   | (?P<SYMBOL> . )
 """,
-    re.DOTALL | re.VERBOSE,
-)
+        re.DOTALL | re.VERBOSE,
+    )
+
 
 # A closing quote is not followed by another, or a match could go back from the end
 # of the text and take half of a doubled quote for it.
-_SQL = re.compile(
-    rf"""
+@cache
+def _sql() -> re.Pattern[str]:
+    return re.compile(
+        rf"""
     (?P<SKIP> --[^\n]*+ )
   | (?P<SPACE> [ \t\n\r]++ | {_COMMENT} )
   | (?P<QUOTED>
@@ -95,8 +102,8 @@ _SQL = re.compile(
   | (?P<TEXT> [0-9][.0-9]*+ | [-!\#%&()*+,/:<=>?@\[\]^{{|}}~.] )
   | (?P<SYMBOL> . )
 """,
-    re.DOTALL | re.VERBOSE,
-)
+        re.DOTALL | re.VERBOSE,
+    )
 
 
 def scan(text: str) -> Iterator[Token]:
@@ -105,7 +112,7 @@ def scan(text: str) -> Iterator[Token]:
     Errors: `ParseError` at the end of a text that ends within a comment or, in SQL,
     within a quote. Source: PL/Proxy 2.12, scanner.l.
     """
-    rules = _STATEMENTS
+    rules = _statements()
     position, line = 0, 1
     while found := rules.match(text, position):
         group, piece, first_line = found.lastgroup, found[0], line
@@ -126,14 +133,14 @@ def scan(text: str) -> Iterator[Token]:
                 kind, piece = Kind.TEXT, " "
             case "QUOTED":
                 kind = Kind.TEXT
-            case "NAME" if rules is _STATEMENTS:
+            case "NAME" if rules is _statements():
                 kind = _RESERVED.get(piece.lower(), Kind.NAME)
             case _:
                 kind = Kind[str(group)]
         if kind is Kind.SELECT or kind is Kind.CALL:
-            rules = _SQL
+            rules = _sql()
         elif piece == ";":
-            rules = _STATEMENTS
+            rules = _statements()
         yield Token(kind, piece, line)
     yield Token(Kind.END, "", line)
 
@@ -148,7 +155,7 @@ def unfold(sql: str) -> str:
 
     A `SEAM` is no part of the SQL: it keeps apart what would be read as one name.
     """
-    return _SQL.sub(_unfolded, sql)
+    return _sql().sub(_unfolded, sql)
 
 
 def _unfolded(found: re.Match[str]) -> str:

@@ -13,6 +13,7 @@ import re
 import string
 from collections.abc import Sequence
 from enum import Enum
+from functools import cache
 from typing import NamedTuple, NoReturn
 
 from plproxy_py.errors import DeclarationError, SignatureError
@@ -71,8 +72,12 @@ _IN_WORD = r"[^\x00-#%-/:-@\[-^`\x7b-\x7f]"
 _PLAIN = r"'(?:[^']++|'')*+'"
 _ESCAPED = r"'(?:[^'\\]++|''|\\.)*+'"
 _NESTING = re.compile(r"/\*|\*/")
-_TOKEN = re.compile(
-    rf"""
+
+
+@cache
+def _token() -> re.Pattern[str]:
+    return re.compile(
+        rf"""
       (?P<BLANK>(?:{_BLANK}++|--[^\n\r]*+)++)
     | (?P<COMMENT>/\*)
     | (?P<ESCAPED>[eE]{_ESCAPED}(?:{_GAP}{_ESCAPED})*+)
@@ -83,13 +88,19 @@ _TOKEN = re.compile(
     | (?P<DOLLAR>\$(?:{_LETTER}{_LETTER_OR_DIGIT}*+)?\$)
     | (?P<SYMBOL>[eE]'|.)
     """,
-    re.DOTALL | re.VERBOSE,
-)
-_ESCAPE = re.compile(
-    rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})"
-    rb"|([uU])|(.))|''",
-    re.DOTALL,
-)
+        re.DOTALL | re.VERBOSE,
+    )
+
+
+@cache
+def _escapes() -> re.Pattern[bytes]:
+    return re.compile(
+        rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})"
+        rb"|([uU])|(.))|''",
+        re.DOTALL,
+    )
+
+
 _CONTROL = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 # PostgreSQL's text holds neither; refused here, they can't fail later on the wire.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -109,10 +120,12 @@ class Kind(Enum):
     END = "end of input"
 
 
-_PARTS = {
-    Kind.PLAIN: re.compile(rf"(?:{_GAP})?+({_PLAIN})", re.DOTALL),
-    Kind.ESCAPED: re.compile(rf"(?:{_GAP})?+({_ESCAPED})", re.DOTALL),
-}
+_PARTS = {Kind.PLAIN: _PLAIN, Kind.ESCAPED: _ESCAPED}
+
+
+@cache
+def _part(kind: Kind) -> re.Pattern[str]:
+    return re.compile(rf"(?:{_GAP})?+({_PARTS[kind]})", re.DOTALL)
 
 
 class Token(NamedTuple):
@@ -174,7 +187,7 @@ class Scanner:
 
     def next(self) -> Token:
         """Return the next token; at the end of the text, ``END`` again and again."""
-        while match := _TOKEN.match(self.text, self.position):
+        while match := _token().match(self.text, self.position):
             if match.lastgroup == "BLANK":
                 self.jump(match.end())
             elif match.lastgroup == "COMMENT":
@@ -299,7 +312,7 @@ class Cursor:
         elif token.kind not in _PARTS:
             self.fail()
         else:
-            parts = _PARTS[token.kind].findall(token.text)
+            parts = _part(token.kind).findall(token.text)
             value = "".join(part[1:-1] for part in parts)
             try:
                 value = _DECODE[token.kind](value)
@@ -348,7 +361,7 @@ def tokenize(text: str, error: type[DeclarationError], subject: str) -> Cursor:
 
 
 def _unescape(body: str) -> str:
-    raw = _ESCAPE.sub(_escape, body.encode())
+    raw = _escapes().sub(_escape, body.encode())
     # Through UTF-16, which joins the halves of a pair and refuses a lonely one.
     halves = raw.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
     value = halves.decode("utf-16-le")
