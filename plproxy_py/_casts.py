@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
 from plproxy_py._hash_many import HashMany
+from plproxy_py._record import record
 from plproxy_py.errors import RoutingError
 from plproxy_py.hashing import KnownHash
 from plproxy_py.pgtypes import PgType
@@ -22,7 +22,7 @@ from plproxy_py.pgtypes import PgType
 Cast = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Computed:
     """A compiled expression: its SQL type, None where only Python knows it.
 

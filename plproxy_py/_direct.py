@@ -16,6 +16,7 @@ import psycopg
 
 from plproxy_py._calls import Calls
 from plproxy_py._flights import Flight, Leg, Way, way_of
+from plproxy_py._libpq import converse
 from plproxy_py._links import Link
 from plproxy_py._pools import Loan, Wired
 from plproxy_py._preparing import Callee, Prepared
@@ -23,7 +24,7 @@ from plproxy_py._routing import Routed
 from plproxy_py._rows import one_answer
 from plproxy_py._steps import Steps, raising, run, run_async
 from plproxy_py._waiting import INFINITE, answered
-from plproxy_py._wire import call_gen, converse, post, take_answer
+from plproxy_py._wire import call_gen, post, take_answer
 from plproxy_py.errors import Error, ResultError
 from plproxy_py.function import ProxyFunction
 from plproxy_py.language.body import RunAll

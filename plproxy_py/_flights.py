@@ -12,7 +12,6 @@ import asyncio
 import select
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from plproxy_py._collect import answer_of
 from plproxy_py._links import Link
 from plproxy_py._pools import Loan, Pool, Wired
 from plproxy_py._preparing import Prepared
+from plproxy_py._record import record
 from plproxy_py._routing import Routed
 from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE, TICK, late
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Way:
     """A function that can take the short way, and how.
 

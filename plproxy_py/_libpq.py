@@ -1,9 +1,9 @@
-"""What psycopg does not wrap of libpq, from the very libpq which psycopg uses.
+"""What is asked of libpq itself: what psycopg does not wrap, and what it does slower.
 
-That is the one its module was linked with, or the one that it found: a connection
-belongs to the library that opened it. Where it can't be told which one that is, or
-where nothing was compiled, all goes by psycopg's own functions; so it does with
-PLPROXY_PY_PURE.
+It is the very libpq which psycopg uses, the one its module was linked with, or the one
+that it found: a connection belongs to the library that opened it. Where it can't be
+told which one that is, or where nothing was compiled, all goes by psycopg's own
+functions; so it does with PLPROXY_PY_PURE.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import ctypes.util
 import functools
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import pq
+
+from plproxy_py._waiting import INFINITE, TICK
+from plproxy_py.arrays import Binary
 
 try:
     if os.environ.get("PLPROXY_PY_PURE"):
@@ -27,9 +32,6 @@ except ImportError:
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
-
-Converse = Callable[[int, bytes, "list[bytes | None]", float], int]
-Queue = Callable[[int, bytes, "list[bytes | None]"], int]
 
 # In the order of `bind`, which takes one that came with libpq 17 after them.
 _ROUND_TRIP = (
@@ -78,7 +80,10 @@ def _verbosity() -> Callable[[int, int], int] | None:
     return lambda pointer, kind: int(setter(pointer, kind))
 
 
-def _bound() -> tuple[Converse | None, Queue | None]:
+def _bound() -> tuple[
+    Callable[[int, bytes, list[bytes | None], float], int] | None,
+    Callable[[int, bytes, list[bytes | None]], int] | None,
+]:
     library = _library()
     if _compiled is None or library is None:
         return None, None
@@ -95,4 +100,65 @@ def _bound() -> tuple[Converse | None, Queue | None]:
     return _compiled.converse, _compiled.queue if sync else None
 
 
-converse, queue = _bound()
+_converse, _queue = _bound()
+
+
+def converse(
+    pgconn: PGconn,
+    poll: Callable[[float], object],
+    name: bytes,
+    params: Sequence[bytes | None],
+    deadline: float,
+) -> bool:
+    """Send a prepared statement with texts, and wait on this thread for an answer.
+
+    Return whether one came: not where the socket did not take all of it, nor at the
+    deadline, monotonic seconds. ``poll`` waits milliseconds for the socket.
+    """
+    if _converse is not None:
+        left = INFINITE if deadline == INFINITE else deadline - time.monotonic()
+        state = _converse(_open(pgconn), name, list(params), left)
+        if state < 0:
+            raise _broken(pgconn)
+        return state > 0
+    pgconn.send_query_prepared(name, params)
+    if pgconn.flush():
+        return False
+    while True:
+        # A signal that arrives just before an endless poll would be seen late.
+        wait = TICK
+        if deadline != INFINITE:
+            wait = min(wait, deadline - time.monotonic())
+            if wait <= 0:
+                return False
+        if poll(wait * 1000):
+            pgconn.consume_input()
+            if not pgconn.is_busy():
+                return True
+
+
+def queue(pgconn: PGconn, name: bytes, params: Sequence[bytes | None]) -> int:
+    """Queue a prepared call and its Sync in a pipeline; return about how many bytes.
+
+    They leave with the next flush. 0: nothing was queued, psycopg must send it.
+    """
+    if _queue is None:
+        return 0
+    for param in params:
+        if type(param) is Binary:
+            return 0
+    queued = _queue(_open(pgconn), name, list(params))
+    if queued < 0:
+        raise _broken(pgconn)
+    return queued
+
+
+def _open(pgconn: PGconn) -> int:
+    pointer = address(pgconn)
+    if pointer is None:
+        raise psycopg.OperationalError("the connection is closed")
+    return pointer
+
+
+def _broken(pgconn: PGconn) -> psycopg.Error:
+    return psycopg.OperationalError(pgconn.error_message.decode(errors="replace"))

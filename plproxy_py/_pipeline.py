@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import psycopg
 from psycopg import pq
 
-from plproxy_py import _wire
+from plproxy_py import _libpq, _wire
 from plproxy_py._prepared import Prepared, new_name
 from plproxy_py._waiting import PAUSE, READ, WRITE
 
@@ -164,7 +164,7 @@ class Pipeline:
             else:
                 if not self._is_announced:
                     self._announce(name)
-                size = _wire.queue(pgconn, name, params[index])
+                size = _libpq.queue(pgconn, name, params[index])
                 if not size:
                     _wire.send_prepared(pgconn, name, params[index])
             awaited.append(waiting.popleft())

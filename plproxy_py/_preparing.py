@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from plproxy_py._catalog import Catalog
@@ -13,6 +13,7 @@ from plproxy_py._discreet import hide_in
 from plproxy_py._exchange import Exchange, Statement
 from plproxy_py._home import Home, RowTypes
 from plproxy_py._pools import Wired
+from plproxy_py._record import record
 from plproxy_py._routing import Routed, Routing
 from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from plproxy_py._home_clusters import HomeClusters
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Callee:
     """Which function is called, and how.
 
@@ -43,7 +44,7 @@ class Callee:
         return replace(function.options, **self.overrides)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """A call that can be sent: arguments are read, partitions are tagged.
 

@@ -8,9 +8,7 @@ committed data counts. A CONNECT string that came from data must be allowed.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -21,6 +19,7 @@ from plproxy_py import _rows
 from plproxy_py._conversations import Conversations
 from plproxy_py._exchange import Exchange, Statement, results_of
 from plproxy_py._pools import Pools, Wired
+from plproxy_py._record import record
 from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE
 from plproxy_py.errors import ConfigError, Error, RoutingError, placed
@@ -46,7 +45,7 @@ TEXT_OID = 25
 MOST_CONNECTS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Routed:
     """Where a call goes, and with which parameters, for each tagged partition."""
 
@@ -253,6 +252,8 @@ class Routing:
         return value
 
     def _connect(self, connstr: str, named: Named) -> Wired:
+        import hashlib  # 2 ms, where nobody asks for it
+
         key = hashlib.sha256(connstr.encode(errors="replace")).digest()
         wired = self._connects.get(key)
         config = wired.config if wired else private_cluster(connstr, user=self._user())

@@ -13,19 +13,20 @@ import operator
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from functools import cache
 from typing import Any
 from uuid import UUID
 
+from plproxy_py._record import record
+
 
 class OutOfRange(ValueError):
     """A number or a moment that the type can't hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Codec:
     """``normal``: a value, never None, to its normal form; ``text``: that to text.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from plproxy_py._conversations import Conversations
 from plproxy_py._links import Link
 from plproxy_py._pools import Pool, Pools, Wired
+from plproxy_py._record import record
 from plproxy_py.options import SETTLE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Statement:
     """What is sent, and in whose name.
 

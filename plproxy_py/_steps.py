@@ -13,11 +13,11 @@ import time
 from collections.abc import Collection, Generator
 from concurrent import futures
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from plproxy_py._forks import renew_in_children
 from plproxy_py._promises import wait_for
+from plproxy_py._record import record
 from plproxy_py._waiting import (
     INFINITE,
     Stepper,
@@ -66,7 +66,7 @@ class Wait(Protocol):
 Steps = Generator[Wait, None, T]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Talk:
     """Wait for conversations as long as their stepper allows, or for an arrival."""
 
@@ -80,7 +80,7 @@ class Talk:
         await wait_many_async(self.stepper, self.arrivals)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Arrival:
     """Wait until all futures are done, or one failed, or ``until`` has come."""
 

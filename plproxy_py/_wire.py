@@ -11,16 +11,14 @@ was committed is decided here, once, for every kind of conversation.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import generators, pq
 
-from plproxy_py import _libpq
 from plproxy_py._prepared import Prepared, new_name
-from plproxy_py._waiting import INFINITE, PAUSE, TICK
+from plproxy_py._waiting import PAUSE
 from plproxy_py.arrays import Binary
 from plproxy_py.errors import (
     ConnectionLost,
@@ -58,30 +56,6 @@ def send(pgconn: PGconn, sql: bytes, params: Sequence[Param]) -> None:
 def send_prepared(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> None:
     """Hand a prepared statement to libpq, as `send` does."""
     pgconn.send_query_prepared(name, params, param_formats=_formats(params))
-
-
-def queue(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> int:
-    """Queue a prepared call and its Sync in a pipeline; return about how many bytes.
-
-    They leave with the next flush. 0: nothing was queued, `send_prepared` must do it.
-    """
-    if _libpq.queue is None or _formats(params) is not None:
-        return 0
-    queued = _libpq.queue(_address(pgconn), name, list(params))
-    if queued < 0:
-        raise _broken(pgconn)
-    return queued
-
-
-def _address(pgconn: PGconn) -> int:
-    address = _libpq.address(pgconn)
-    if address is None:
-        raise psycopg.OperationalError("the connection is closed")
-    return address
-
-
-def _broken(pgconn: PGconn) -> psycopg.Error:
-    return psycopg.OperationalError(pgconn.error_message.decode(errors="replace"))
 
 
 def _formats(params: Sequence[Param]) -> list[int] | None:
@@ -184,36 +158,6 @@ def post(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> bool:
     """Send a prepared statement with texts; return whether all of it left."""
     pgconn.send_query_prepared(name, params)
     return pgconn.flush() == 0
-
-
-def converse(
-    pgconn: PGconn,
-    poll: Callable[[float], object],
-    name: bytes,
-    params: Sequence[Param],
-    deadline: float,
-) -> bool:
-    """Send as `post` does, and wait on this thread; return whether an answer came."""
-    if _libpq.converse is not None:
-        left = INFINITE if deadline == INFINITE else deadline - time.monotonic()
-        state = _libpq.converse(_address(pgconn), name, list(params), left)
-        if state < 0:
-            raise _broken(pgconn)
-        return state > 0
-    pgconn.send_query_prepared(name, params)
-    if pgconn.flush():
-        return False
-    while True:
-        # A signal that arrives just before an endless poll would be seen late.
-        wait = TICK
-        if deadline != INFINITE:
-            wait = min(wait, deadline - time.monotonic())
-            if wait <= 0:
-                return False
-        if poll(wait * 1000):
-            pgconn.consume_input()
-            if not pgconn.is_busy():
-                return True
 
 
 def take_answer(pgconn: PGconn, results: list[PGresult]) -> bool:

@@ -10,10 +10,10 @@ import math
 import operator
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Any, NoReturn
 
+from plproxy_py._record import record
 from plproxy_py.errors import ResultError
 from plproxy_py.pgtypes import PgType
 
@@ -29,7 +29,7 @@ _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 _FLOAT4 = struct.Struct("<f")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Aggregate:
     """``step`` takes a group's state, at first None, and a row; ``final`` the last."""
 
@@ -204,7 +204,7 @@ def _overflow() -> NoReturn:
     raise ResultError("value out of range: overflow", sqlstate="22003")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Sum:
     """How keys of a type are added up, and what is made of the sum at the end."""
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 from uuid import UUID
 
 from plproxy_py._native import are_ints, are_texts, pack
+from plproxy_py._record import record
 
 
 class Binary(bytes):
@@ -28,7 +28,7 @@ Packer = Callable[[list[Any], bytes, int], Sequence[Any]]
 """Return the items of each place in the form that a partition gets."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Elements:
     """A type's elements.
 

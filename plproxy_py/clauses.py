@@ -7,9 +7,9 @@ call wants.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from plproxy_py._record import record
 from plproxy_py.combine import Combination
 from plproxy_py.errors import SignatureError
 from plproxy_py.language.body import Reference
@@ -21,7 +21,7 @@ INTEGERS = ("int2", "int4", "int8")
 Combine = Combination | Callable[[list[Any]], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Clauses:
     """The keywords of that name. Raise TypeError for a value that is none.
 
@@ -103,7 +103,7 @@ def _texts(name: str, given: object) -> tuple[str, ...]:
     return tuple(given)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Window:
     """OFFSET and LIMIT: numbers, or the arguments that they are."""
 

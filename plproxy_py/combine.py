@@ -8,10 +8,11 @@ wire text, not from what a user's adapter made of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from plproxy_py import aggregates
+from plproxy_py._record import record
 from plproxy_py.aggregates import ARGUMENTS, Aggregate, Row
 from plproxy_py.comparison import Key, comparable, distinguishable, read_collation
 from plproxy_py.errors import SignatureError, nearest
@@ -25,7 +26,7 @@ Combination = str | Mapping[str, str | tuple[str, str, str]]
 _RULES = (*ARGUMENTS, "min", "max", "array_agg", "distinct")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Combiner:
     """What makes the rows of all partitions one answer.
 

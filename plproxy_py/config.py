@@ -7,7 +7,6 @@ no repr and in no error. Where definitions come from is `sources`' affair.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -215,6 +214,8 @@ class ClusterConfig:
             self.pooler,
             self.timezone,
         ]
+        import hashlib  # 2 ms, where nobody asks for it
+
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
     @property

@@ -11,10 +11,10 @@ import dataclasses
 import inspect
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from plproxy_py._catalog import Catalog, Entry
+from plproxy_py._record import record
 from plproxy_py.clauses import Clauses, Combine
 from plproxy_py.compiler import compile_error, compile_function
 from plproxy_py.errors import (
@@ -39,7 +39,7 @@ ClusterText = str | Callable[..., str]
 ConnectText = str | Callable[..., str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Declaration:
     """The keywords of ``proxy``, as they were given."""
 

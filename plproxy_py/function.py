@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plproxy_py import values
+from plproxy_py._record import record
 from plproxy_py._scalars import Codec
 from plproxy_py.arrays import ELEMENTS, Binary, Packer
 from plproxy_py.clauses import MOST_ROWS, Clauses, Window
@@ -27,7 +28,7 @@ from plproxy_py.signature import Columns, Signature
 from plproxy_py.tagging import Cluster, Pick, RunHome, RunOn, Tags, tag, tag_split
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Opaque:
     """A parameter whose type only an adapter knows: dumped when it is sent."""
 
@@ -77,14 +78,14 @@ Named = str | Callable[[Sequence[Any]], Any] | RemoteQuery | None
 """A cluster's name or a connect string: itself, computed here, or asked at home."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HomeDefault:
     """A DEFAULT that is no constant: SQL for the home database."""
 
     sql: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProxyFunction:
     """A compiled function.
 

@@ -8,10 +8,11 @@ loaded values, and what each text is turned into.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from typing import Any
 
+from plproxy_py._record import record
 from plproxy_py.clauses import Clauses
 from plproxy_py.combine import Combiner, compile_combine
 from plproxy_py.errors import SignatureError
@@ -27,7 +28,7 @@ Keyed = Iterable[tuple[tuple[Any, ...], Sequence[Any]]]
 """One partition's rows: keys, and loaded values by declared position."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ordered:
     """ORDER BY: each partition sends its rows in ``order``, and they are merged."""
 
@@ -47,7 +48,7 @@ class Ordered:
         return (values for _, values in chain.from_iterable(partitions))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Combined:
     """A rule, or one for each column."""
 
@@ -64,7 +65,7 @@ class Combined:
         return iter(self.combiner((values, keys) for keys, values in rows))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Custom:
     """A Python function that takes the partitions' own answers, in tag order.
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from types import MappingProxyType
 from uuid import UUID
@@ -31,6 +30,7 @@ from plproxy_py._lookup3 import (
     int8,
 )
 from plproxy_py._native import hash_bytes
+from plproxy_py._record import record
 
 _NAME_BYTES = 63
 _EPOCH = datetime(2000, 1, 1)
@@ -308,7 +308,7 @@ def _crc32c_step(crc: int) -> int:
 _CRC32C = tuple(map(_crc32c_step, range(256)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KnownHash:
     """One SQL function that is computed here, by its signature.
 

@@ -11,10 +11,11 @@ import functools
 import inspect
 import typing
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Annotated, Any
 
+from plproxy_py._record import record
 from plproxy_py.answers import Partial
 from plproxy_py.errors import SignatureError
 from plproxy_py.fits import check_fit
@@ -53,7 +54,7 @@ Stream = type[Iterator[Any]] | type[AsyncIterator[Any]]
 _SETS = (list, Partial, Iterator, AsyncIterator)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReturnHint:
     """A return hint taken apart.
 
@@ -76,7 +77,7 @@ class ReturnHint:
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hints:
     """What a decorated function says: parameters in order, and its return hint.
 

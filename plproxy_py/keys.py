@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from plproxy_py import values
+from plproxy_py._record import record
 from plproxy_py.config import ClusterConfig
 from plproxy_py.errors import RoutingError, nearest
 from plproxy_py.expression import compile_expression
@@ -18,7 +18,7 @@ from plproxy_py.tagging import hashes_of
 Registered = Mapping[str, Callable[..., Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key:
     """A hash function's parameter: ``call`` hashes one key.
 

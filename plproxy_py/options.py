@@ -6,12 +6,13 @@ Held by every function, and overridden for one callable by ``with_options``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from plproxy_py._record import record
 
 SETTLE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """How a call runs.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
+from plproxy_py._record import record
 from plproxy_py.comparison import Key, comparable, read_collation
 from plproxy_py.errors import ResultError, SignatureError
 from plproxy_py.language.sqltokens import Cursor, Kind, shorten, tokenize
@@ -40,7 +40,7 @@ class OutOfOrder(ResultError):
         self.row = row
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SortKey:
     """One item of ORDER BY.
 
@@ -54,7 +54,7 @@ class SortKey:
     key: Callable[[bytes | None], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Direction:
     """``key`` → a tuple that NULLs sort before or behind, as DESC and NULLS say."""
 

@@ -8,8 +8,8 @@ declared, modifiers kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from plproxy_py._record import record
 from plproxy_py.language.body import Expression
 from plproxy_py.pgtypes import PgType, quote_identifier
 from plproxy_py.signature import Columns, Signature
@@ -18,7 +18,7 @@ WINDOW = -1
 """In `RemoteQuery.feeds`: the number of rows that OFFSET and LIMIT look at."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RemoteQuery:
     """``sql`` with ``$1…$k``; ``feeds[k - 1]`` is the argument's index from 0.
 

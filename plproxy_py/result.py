@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from plproxy_py._record import record
 from plproxy_py.errors import ColumnMismatch, NoDataFound, ResultError, TooManyRows
 from plproxy_py.pgtypes import PgType
 from plproxy_py.signature import Columns
@@ -78,7 +78,7 @@ def _unpickle_row(columns: tuple[str, ...], values: tuple[Any, ...]) -> Row:
 scalar_row: MakeRow = operator.itemgetter(0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """The declared shape of what a call returns.
 

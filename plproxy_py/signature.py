@@ -9,10 +9,11 @@ Source: PostgreSQL parser/gram.y, ``func_arg``; commands/functioncmds.c.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import NoReturn, TypeVar
 
+from plproxy_py._record import record
 from plproxy_py.errors import SignatureError
 from plproxy_py.language.sqltokens import Cursor, Kind, shorten, tokenize
 from plproxy_py.pgtypes import (
@@ -38,7 +39,7 @@ class Mode(Enum):
     TABLE = "TABLE"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Argument:
     """One argument; ``name`` is unquoted, ``default`` the SQL text of an expression."""
 
@@ -65,7 +66,7 @@ class Argument:
 Columns = tuple[tuple[str, PgType], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scalar:
     """One column, whatever its name; ``column`` is that of an only OUT argument."""
 
@@ -73,21 +74,21 @@ class Scalar:
     column: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """Columns that are found by name."""
 
     columns: Columns
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dynamic:
     """A record whose columns the call has to list; () until a caller says them."""
 
     columns: Columns = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Void:
     """One column without a value."""
 
@@ -95,7 +96,7 @@ class Void:
 Shape = Scalar | Record | Dynamic | Void
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Signature:
     """A function's name, arguments and result.
 

@@ -8,13 +8,13 @@ connect strings. Does no I/O and opens nothing: chance comes in as ``pick``.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from plproxy_py._hash_many import HashMany
 from plproxy_py._native import deal
 from plproxy_py._pure import divide, renumber
+from plproxy_py._record import record
 from plproxy_py.arrays import Packer
 from plproxy_py.errors import RoutingError
 from plproxy_py.language.body import RunAll, RunAny, RunNumber
@@ -40,7 +40,7 @@ class Cluster(Protocol):
     def target(self, partition: int) -> Hashable: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunHome:
     """Hashes come from home: by ``query``, or ``split_query`` for all rows of SPLIT."""
 
@@ -49,7 +49,7 @@ class RunHome:
     setof: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunHash:
     """``hash``: normal forms of the arguments → a hash, or several for SETOF.
 
@@ -68,7 +68,7 @@ class RunHash:
 RunOn = RunAll | RunAny | RunNumber | RunHash | RunHome
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tags:
     """``partitions`` in tag order, each target once; ``hashes`` as they came.
 

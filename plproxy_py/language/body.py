@@ -9,14 +9,15 @@ are compared. `str(body)` is a body text that parses to an equal value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 from typing import TypeAlias
 
+from plproxy_py._record import record
 from plproxy_py.language.scanner import SEAM, scan, unfold
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reference:
     """An argument inside SQL text. ``index``: from 0, among IN and INOUT arguments."""
 
@@ -29,7 +30,7 @@ class Reference:
 Part: TypeAlias = str | Reference
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Literal:
     """A quoted string, its quotes removed and ``''`` made ``'``."""
 
@@ -40,7 +41,7 @@ class Literal:
         return "'" + self.value.replace("'", "''") + "'"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ArgumentValue:
     """The value of an argument, as in ``RUN ON arg``. ``index`` as in `Reference`."""
 
@@ -51,7 +52,7 @@ class ArgumentValue:
         return str(Reference(self.index))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expression:
     """SQL text with references to arguments, folded as PL/Proxy sends it.
 
@@ -81,7 +82,7 @@ class Expression:
         return head + unfold(text[len(head) :])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunAll:
     """On every partition."""
 
@@ -89,7 +90,7 @@ class RunAll:
         return "ALL"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunAny:
     """On any one partition, which is also what a body without RUN ON means."""
 
@@ -97,7 +98,7 @@ class RunAny:
         return "ANY"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunNumber:
     """On the partition of this ``number``, from 0 to 2**31-1."""
 
@@ -113,7 +114,7 @@ Connect: TypeAlias = Literal | ArgumentValue | Expression
 Cluster: TypeAlias = Literal | Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Body:
     """A function body.
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from plproxy_py._record import record
 from plproxy_py.errors import ParseError
 from plproxy_py.language.sqltokens import Cursor, Kind, Scanner, Token
 from plproxy_py.pgtypes import read_type
@@ -43,7 +44,7 @@ _KEPT = ("security_definer", "settings", "strict", "volatility")
 _OF_PROCEDURES = ("body", "language", "security_definer", "settings", "transform")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CreateFunction:
     """One CREATE FUNCTION or CREATE PROCEDURE of this language.
 

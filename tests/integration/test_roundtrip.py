@@ -34,12 +34,12 @@ END $$;
 @pytest.fixture(params=["compiled", "python"])
 def _twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "python":
-        monkeypatch.setattr(_libpq, "converse", None)
-        monkeypatch.setattr(_libpq, "queue", None)
+        monkeypatch.setattr(_libpq, "_converse", None)
+        monkeypatch.setattr(_libpq, "_queue", None)
     else:
         compiled("_roundtrip")
-        assert _libpq.converse is not None
-        assert _libpq.queue is not None
+        assert _libpq._converse is not None
+        assert _libpq._queue is not None
 
 
 pytestmark = pytest.mark.usefixtures("_twin")

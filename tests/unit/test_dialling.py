@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plproxy_py import _dialling
+from plproxy_py import _dialling, _libpq
 from plproxy_py._dialling import Refused, split_hosts
 
 
@@ -75,4 +75,4 @@ def test_a_time_limit_is_a_number(given: str) -> None:
 
 def test_libpq_can_be_told_to_give_codes() -> None:
     """psycopg does not wrap that function: it is found in the libpq that it uses."""
-    assert _dialling._verbosity() is not None
+    assert _libpq._verbosity() is not None

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from plproxy_py import _libpq, _wire
+from plproxy_py import _libpq
 from tests.fix_twins import compiled
 
 
@@ -51,8 +51,8 @@ def test_a_closed_connection() -> None:
     pgconn.finish()
     assert _libpq.address(pgconn) is None
     for talk in (
-        lambda: _wire.converse(pgconn, lambda _: [], b"x", [], 1.0),
-        lambda: _wire.queue(pgconn, b"x", []),
+        lambda: _libpq.converse(pgconn, lambda _: [], b"x", [], 1.0),
+        lambda: _libpq.queue(pgconn, b"x", []),
     ):
         with pytest.raises(psycopg.OperationalError, match="the connection is closed"):
             talk()
@@ -64,8 +64,8 @@ def test_a_connection_that_never_was() -> None:
     pgconn = psycopg.pq.PGconn.connect_start(b"host=/nonexistent dbname=x")
     try:
         with pytest.raises(psycopg.OperationalError, match="no connection"):
-            _wire.converse(pgconn, lambda _: [], b"x", [], 1.0)
+            _libpq.converse(pgconn, lambda _: [], b"x", [], 1.0)
         with pytest.raises(psycopg.OperationalError):
-            _wire.queue(pgconn, b"x", [])
+            _libpq.queue(pgconn, b"x", [])
     finally:
         pgconn.finish()
