@@ -10,6 +10,17 @@ import pytest
 from plproxy_py import _libpq
 from tests.fix_twins import compiled
 
+pytestmark = pytest.mark.usefixtures("_bound")
+
+
+@pytest.fixture
+def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the compiled part be used, whatever was chosen."""
+    monkeypatch.setattr(_libpq, "_compiled", compiled("_roundtrip"))
+    converse, queue = _libpq._bound()
+    monkeypatch.setattr(_libpq, "_converse", converse)
+    monkeypatch.setattr(_libpq, "_queue", queue)
+
 
 @pytest.mark.parametrize(
     "args",
@@ -45,7 +56,6 @@ def test_queue_refuses(args: tuple[Any, ...]) -> None:
 
 def test_a_closed_connection() -> None:
     """psycopg forgets the address: nobody hands it to libpq again."""
-    compiled("_roundtrip")
     pgconn = psycopg.pq.PGconn.connect_start(b"host=/nonexistent dbname=x")
     assert _libpq.address(pgconn)
     pgconn.finish()
@@ -60,7 +70,6 @@ def test_a_closed_connection() -> None:
 
 def test_a_connection_that_never_was() -> None:
     """What libpq refuses is psycopg's error, with libpq's words."""
-    compiled("_roundtrip")
     pgconn = psycopg.pq.PGconn.connect_start(b"host=/nonexistent dbname=x")
     try:
         with pytest.raises(psycopg.OperationalError, match="no connection"):
