@@ -212,8 +212,10 @@ class Direct:
             hash = None if way.hash is None else way.hash(normals)
             if hash is None:
                 partitions = self._tagged(way.run_on, wired, normals)
-            else:
+            elif wired.mask is None:
                 partitions = (wired.config.partition_of(hash),)
+            else:
+                partitions = (hash & wired.mask,)
         except Error:
             return None
         timeout = way.options.timeout or wired.config.query_timeout

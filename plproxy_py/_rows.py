@@ -104,7 +104,14 @@ def load_cached(link: Link, result: PGresult, answer: Answer, sql: bytes) -> lis
 
     Raise as `load_rows` does.
     """
-    return _cached(link, result, answer, sql)(result) if result.ntuples else []
+    if not result.ntuples:
+        return []
+    known = link.prepared.loaders.get(sql)
+    if known is None or known[0] is not answer or known[2] != link.adapters.version:
+        load = _loader(link, result, answer, answer.make_row)
+        known = link.prepared.loaders[sql] = answer, load, link.adapters.version
+    rows: list[Any] = known[1](result)
+    return rows
 
 
 def one_answer(link: Link, result: PGresult, answer: Answer, sql: bytes) -> Any:
@@ -112,22 +119,14 @@ def one_answer(link: Link, result: PGresult, answer: Answer, sql: bytes) -> Any:
 
     Raise as `load_rows`, `Answer.check_count` and `Answer.collect` do.
     """
-    if result.ntuples == 1 and not answer.setof:
-        row = _cached(link, result, answer, sql)(result)[0]
-        if row is not None or answer.nullable:
-            return row
-    answer.check_count(result.ntuples)
+    count = result.ntuples
+    if count == 1 and not answer.setof:
+        rows = load_cached(link, result, answer, sql)
+        if rows[0] is not None or answer.nullable:
+            return rows[0]
+        return answer.collect((rows,))
+    answer.check_count(count)
     return answer.collect((load_cached(link, result, answer, sql),))
-
-
-def _cached(link: Link, result: PGresult, answer: Answer, sql: bytes) -> Load:
-    known = link.prepared.loaders.get(sql)
-    version = link.adapters.version
-    if known is None or known[0] is not answer or known[2] != version:
-        known = answer, _loader(link, result, answer, answer.make_row), version
-        link.prepared.loaders[sql] = known
-    load: Load = known[1]
-    return load
 
 
 def _loader(link: Link, result: PGresult, answer: Answer, make_row: MakeRow) -> Load:

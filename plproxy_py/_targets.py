@@ -44,11 +44,12 @@ class Pool(_leases.Slots[Link]):
 class Wired:
     """A cluster and the pool of each of its partitions.
 
-    ``successor``: what has taken its place, set while no slot can be taken. ``parts``,
-    of what was put together from several: where each partition comes from.
+    ``successor``: what has taken its place, set while no slot can be taken. ``mask``:
+    of a hash, for its partition; None where it is found by modulus. ``parts``, of what
+    was put together from several: where each partition comes from.
     """
 
-    __slots__ = ("config", "parts", "pools", "successor")
+    __slots__ = ("config", "mask", "parts", "pools", "successor")
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Wired:
         parts: Sequence[tuple[Wired, int]] = (),
     ) -> None:
         self.config = config
+        self.mask = None if config.modular_mapping else config.part_count - 1
         self.pools = pools
         self.parts = parts
         self.successor: Wired | None = None
