@@ -26,6 +26,7 @@ from plproxy_py._pools import Loan, Pool, Wired
 from plproxy_py._preparing import Prepared
 from plproxy_py._record import record
 from plproxy_py._routing import Routed
+from plproxy_py._stats import record_all
 from plproxy_py._steps import Steps
 from plproxy_py._waiting import INFINITE, TICK, late
 from plproxy_py.errors import ResultError
@@ -79,26 +80,23 @@ def way_of(function: ProxyFunction, options: Options) -> Way | None:
 class Leg:
     """The part of a call that one partition has."""
 
-    __slots__ = ("broken", "is_open", "is_over", "link", "results")
+    # Not slots: what is the same for all of them costs nothing to make.
+    is_open = is_good = False
+    broken: psycopg.Error | None = None
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.results: list[PGresult] = []
-        self.is_open = self.is_over = False
-        self.broken: psycopg.Error | None = None
 
     def read(self) -> None:
+        """Read what has come, once the socket is readable."""
+        pgconn = self.link.pgconn
         try:
-            self.is_over = _wire.read_results(self.link.pgconn, self.results)
+            if _wire.read_results(pgconn, self.results):
+                self.is_open = False
+                self.is_good = _wire.is_good(self.results, pgconn)
         except psycopg.Error as error:
-            self.broken = error
-            self.is_open = False
-        else:
-            self.is_open = not self.is_over
-
-    @property
-    def is_good(self) -> bool:
-        return self.is_over and _wire.is_good(self.results, self.link.pgconn)
+            self.broken, self.is_open = error, False
 
 
 class Flight:
@@ -146,12 +144,13 @@ class Flight:
         """Send to all partitions. What can't be sent at once, `go_on` sends."""
         self._began = now
         self._legs = [Leg(link) for link in links]
-        listen, label = self._calls.exchange.listen, self._way.function.label
+        on_notice, label = self._calls.exchange.on_notice, self._way.function.label
+        params, formats = self._params, _wire.formats_of(self._params)
         for leg, partition in zip(self._legs, self._partitions, strict=True):
-            listen(label, partition, leg.link)
+            link = leg.link
+            link.listener = (on_notice, label, partition)
             try:
-                _wire.send_prepared(leg.link.pgconn, name, self._params)
-                leg.is_open = leg.link.pgconn.flush() == 0
+                leg.is_open = _wire.post(link.pgconn, name, params, formats)
             except psycopg.Error as error:
                 leg.broken = error
 
@@ -218,7 +217,6 @@ class Flight:
         if function.gather is None:
             sql, count = function.query.sql, 0
             for leg in legs:
-                _rows.check_rows(leg.results[0])
                 count += leg.results[0].ntuples
             answer.check_count(count)
             made = answer.collect(
@@ -238,8 +236,7 @@ class Flight:
     def give_back(self) -> None:
         """Give back the links of a call that landed; it can't `go_on` then."""
         seconds = time.monotonic() - self._began
-        for pool in self._pools:
-            pool.stats.record(seconds)
+        record_all([pool.stats for pool in self._pools], seconds)
         self._calls.exchange.pools.put(self._pools, [leg.link for leg in self._legs])
 
     @staticmethod

@@ -103,11 +103,12 @@ class Pools(Targets):
         """Give back what `take` gave."""
         with self._lock:
             for pool in pools:
-                if pool.waiting or not self._wanted(pool):
+                if pool.waiting or not pool.users:
                     break
             else:
-                _leases.put(pools, links)
-                return
+                if self._drained is None:
+                    _leases.put(pools, links)
+                    return
         self.release(_leases.granted(pools, links), links)
 
     def lend(

@@ -50,15 +50,16 @@ if CHUNKS:
 
 def send(pgconn: PGconn, sql: bytes, params: Sequence[Param]) -> None:
     """Hand a statement to libpq. Parameters are texts, but for `Binary` ones."""
-    pgconn.send_query_params(sql, params, param_formats=_formats(params))
+    pgconn.send_query_params(sql, params, param_formats=formats_of(params))
 
 
 def send_prepared(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> None:
     """Hand a prepared statement to libpq, as `send` does."""
-    pgconn.send_query_prepared(name, params, param_formats=_formats(params))
+    pgconn.send_query_prepared(name, params, param_formats=formats_of(params))
 
 
-def _formats(params: Sequence[Param]) -> list[int] | None:
+def formats_of(params: Sequence[Param]) -> list[int] | None:
+    """Return libpq's formats of parameters, None where all are texts."""
     for param in params:
         if type(param) is Binary:
             return [int(type(other) is Binary) for other in params]
@@ -154,9 +155,17 @@ def is_stale(results: Sequence[PGresult]) -> bool:
     )
 
 
-def post(pgconn: PGconn, name: bytes, params: Sequence[Param]) -> bool:
-    """Send a prepared statement with texts; return whether all of it left."""
-    pgconn.send_query_prepared(name, params)
+def post(
+    pgconn: PGconn,
+    name: bytes,
+    params: Sequence[Param],
+    formats: Sequence[int] | None = None,
+) -> bool:
+    """Send a prepared statement; return whether all of it left.
+
+    ``formats``: what `formats_of` says of the parameters.
+    """
+    pgconn.send_query_prepared(name, params, param_formats=formats)
     return pgconn.flush() == 0
 
 
