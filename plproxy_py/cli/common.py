@@ -1,8 +1,7 @@
 """What all commands share: the router they ask, `--json`, and errors as one line.
 
 Exit codes: 1 for an error, which is one line on stderr with its SQLSTATE, 2 for wrong
-usage, 130 after Ctrl-C. This is the only file of the command line that reaches behind
-a router's public names.
+usage, 130 after Ctrl-C.
 """
 
 from __future__ import annotations

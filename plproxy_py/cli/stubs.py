@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import secrets
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from plproxy_py.cli.common import (
 from plproxy_py.config import parse_connstr
 from plproxy_py.errors import DeclarationError, nearest
 from plproxy_py.function import ProxyFunction
+from plproxy_py.ops.configuration.files import replace_file
 from plproxy_py.sources.commented import commented_question
 from plproxy_py.sources.functions import Reflected, Reflection, functions_question
 from plproxy_py.sources.question import Question
@@ -127,7 +125,7 @@ def stubs(
         _compare(output, module.text)
     else:
         _warn(module)
-        _replace(output, module.text)
+        replace_file(output, module.text)
 
 
 def _command(
@@ -226,20 +224,3 @@ def _compare(path: Path, text: str) -> None:
         raise Failure(f"{path} can't be read: {error.strerror}") from None
     if written != text.encode():
         raise Failure(f"{path} is not what the functions are now: write it anew")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file, so that nobody ever sees half of it."""
-    # Not the link in its place.
-    path = path.resolve()
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with draft.open("xb") as file:
-            file.write(text.encode())
-        if path.exists():
-            shutil.copymode(path, draft)
-        os.replace(draft, path)
-    except OSError as error:
-        raise Failure(f"{path} can't be written: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)

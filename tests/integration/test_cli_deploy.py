@@ -360,3 +360,10 @@ def test_two_deploys_at_once(shop: Shop) -> None:
         assert {one, other} == {"done", "already there"}
     assert shop.each("SELECT count(*) FROM prices") == [[(1,)]] * 4
     assert [len(shop.journal(number)) for number in range(4)] == [4] * 4
+
+
+def test_a_file_without_a_statement(shop: Shop) -> None:
+    """It is a mistake rather than nothing to do."""
+    path = shop.file("-- to be written\n/* nothing yet */;\n")
+    result = shop.run("deploy", "shop", path, "--yes", code=1)
+    assert f"{path}: there is no statement in it" in result.stderr

@@ -13,7 +13,7 @@ _QUESTION = """
 SELECT json_build_object(
   'settings', (
     SELECT json_object_agg(s.name, current_setting(s.name))
-      FROM unnest(ARRAY['server_version', 'server_version_num', 'TimeZone',
+      FROM unnest(ARRAY['server_version', 'TimeZone',
                         'DateStyle', 'statement_timeout', 'is_superuser']) AS s (name)),
   'source', (SELECT source FROM pg_catalog.pg_settings
               WHERE name = 'statement_timeout'),
@@ -143,7 +143,6 @@ class Facts:
     """
 
     version: str
-    version_num: int
     encoding: str
     collation: str
     collation_version: str | None
@@ -186,7 +185,6 @@ def read(answer: Mapping[str, Any], skew: float, uncertainty: float) -> Catalog:
     timeout = settings["statement_timeout"]
     facts = Facts(
         settings["server_version"].split(" ")[0],
-        int(settings["server_version_num"]),
         database["encoding"],
         _collation(database),
         database["actual"],

@@ -69,7 +69,10 @@ def read_file(path: Path) -> SqlFile:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: can't be read: {reason}") from None
-    return SqlFile(path.name, tuple(read_steps(path.name, text)))
+    steps = tuple(read_steps(path.name, text))
+    if not steps:
+        raise ConfigError(f"{path}: there is no statement in it")
+    return SqlFile(path.name, steps)
 
 
 def read_steps(name: str, text: str) -> Iterator[Step]:
