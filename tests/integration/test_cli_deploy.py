@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
 from plproxy_py.cli import main
+from plproxy_py.ops.deploy import journal
 from plproxy_py.ops.deploy.journal import KEYS
 from tests.fix_cli import PLPROXY, lines
 from tests.fix_deploy import FIRST, SECOND, Shop, states
@@ -367,3 +370,25 @@ def test_a_file_without_a_statement(shop: Shop) -> None:
     path = shop.file("-- to be written\n/* nothing yet */;\n")
     result = shop.run("deploy", "shop", path, "--yes", code=1)
     assert f"{path}: there is no statement in it" in result.stderr
+
+
+def test_a_journal_that_another_deploy_has_just_made(shop: Shop) -> None:
+    """Our transaction began before that one ended, and the session knew of none."""
+
+    async def meet() -> None:
+        connect = psycopg.AsyncConnection.connect
+        one = await connect(shop.connstrs[0], autocommit=True)
+        other = await connect(shop.connstrs[0], autocommit=True)
+        async with one, other:
+            for question in (
+                "to_regclass('plproxy.deployed')",
+                "to_regnamespace('plproxy')",
+            ):
+                await one.execute(f"SELECT {question}".encode())
+            assert await journal.read(one, ["shop.sql"]) == []
+            await one.execute("BEGIN")
+            await journal.make(other)
+            await journal.make(one)
+            assert await journal.read(one, ["shop.sql"]) == []
+
+    asyncio.run(meet())

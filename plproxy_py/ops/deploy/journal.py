@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import LiteralString
 
 from plproxy_py.errors import RemoteError, remote_error_class
 from plproxy_py.ops.deploy.files import Step
@@ -19,7 +20,14 @@ from plproxy_py.ops.sessions import Session
 
 LOCK_NOT_AVAILABLE = "55P03"
 
-_THERE = "SELECT to_regclass('plproxy.deployed') IS NOT NULL"
+# Not to_regclass: in a transaction that began before the deploy which made the table
+# had ended, it answers from what its session remembers.
+_SCHEMA_THERE = """SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'plproxy')"""
+_THERE = """SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+        ON n.oid = c.relnamespace
+    WHERE n.nspname = 'plproxy' AND c.relname = 'deployed')"""
 _TABLE = """CREATE TABLE plproxy.deployed (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     file text NOT NULL,
@@ -78,7 +86,7 @@ async def read_place(connection: Session) -> Place:
 
 async def read(connection: Session, files: Sequence[str]) -> list[Entry]:
     """Return the entries in force of these files."""
-    if not await _is_there(connection):
+    if not await _is(connection, _THERE):
         return []
     cursor = await connection.execute(_READ, [list(files)])
     return [Entry(*row) for row in await cursor.fetchall()]
@@ -86,17 +94,16 @@ async def read(connection: Session, files: Sequence[str]) -> list[Entry]:
 
 async def make(connection: Session) -> None:
     """Create the table, unless it is there."""
-    if await _is_there(connection):
+    if await _is(connection, _THERE):
         return
     # IF NOT EXISTS asks for the right to create one even where there is one.
-    cursor = await connection.execute("SELECT to_regnamespace('plproxy') IS NULL")
-    if await cursor.fetchone() == (True,):
+    if not await _is(connection, _SCHEMA_THERE):
         await connection.execute("CREATE SCHEMA plproxy")
     await connection.execute(_TABLE)
 
 
-async def _is_there(connection: Session) -> bool:
-    return await (await connection.execute(_THERE)).fetchone() == (True,)
+async def _is(connection: Session, question: LiteralString) -> bool:
+    return await (await connection.execute(question)).fetchone() == (True,)
 
 
 async def write(connection: Session, step: Step, *, is_done: bool) -> int:
