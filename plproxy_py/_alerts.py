@@ -14,6 +14,7 @@ import select
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 
@@ -25,15 +26,18 @@ class Alerts(Protocol):
 
     def arm(self, fileno: int, callback: Callable[[], None]) -> None: ...
 
-    def disarm(self, fileno: int) -> None: ...
+    def disarm(self, fileno: int, callback: Callable[[], None]) -> None:
+        """Forget a callback. By then the number may be another's, with its own."""
 
 
 def alerts() -> Alerts:
     """Return those of the running event loop."""
     loop = asyncio.get_running_loop()
-    found = _alerts.get(loop)
+    known = _alerts.get(loop)
+    found = None if known is None else known()
     if found is None:
-        found = _alerts[loop] = _new(loop)
+        found = _new(loop)
+        _alerts[loop] = weakref.ref(found)
     return found
 
 
@@ -45,14 +49,14 @@ class _Readers:
 
     def arm(self, fileno: int, callback: Callable[[], None]) -> None:
         def ring() -> None:
-            self.disarm(fileno)
+            self.disarm(fileno, callback)
             callback()
 
         loop = self._loop()
         assert loop is not None
         loop.add_reader(fileno, ring)
 
-    def disarm(self, fileno: int) -> None:
+    def disarm(self, fileno: int, callback: Callable[[], None]) -> None:
         loop = self._loop()
         assert loop is not None
         loop.remove_reader(fileno)
@@ -75,28 +79,35 @@ if sys.platform == "linux":
             except FileNotFoundError:
                 self._epoll.register(fileno, _ONCE)
 
-        def disarm(self, fileno: int) -> None:
-            self._armed.pop(fileno, None)
+        def disarm(self, fileno: int, callback: Callable[[], None]) -> None:
+            if self._armed.get(fileno) is callback:
+                del self._armed[fileno]
 
         def _ring(self) -> None:
-            rung = [fileno for fileno, _ in self._epoll.poll(0)]
+            callback: Callable[[], None] | None = None
+            fileno = -1
             try:
-                while rung:
+                for fileno, _ in self._epoll.poll(0):
                     # Not there: nobody waits for it any longer.
-                    callback = self._armed.pop(rung.pop(), None)
+                    callback = self._armed.pop(fileno, None)
                     if callback is not None:
                         callback()
-            finally:
-                # Interrupted: the others will not ring again by themselves.
-                for fileno in rung:
-                    if fileno in self._armed:
-                        self._epoll.modify(fileno, _ONCE)
+                        callback = None
+            except BaseException:
+                # Interrupted: what has rung does not ring again by itself.
+                if callback is not None:
+                    self._armed.setdefault(fileno, callback)
+                for each in list(self._armed):
+                    with suppress(OSError):
+                        self._epoll.modify(each, _ONCE)
+                raise
 
     _new: Callable[[asyncio.AbstractEventLoop], Alerts] = _Epoll
 else:
     _new = _Readers
 
-# As long as the loop: a router that is forgotten must not leave a reader behind.
-_alerts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Alerts] = (
+# By loop, which keeps them by the reader that it has of them, until it is closed. Here,
+# a value that holds its key would keep for ever what waits in a loop that was left.
+_alerts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Alerts]] = (
     weakref.WeakKeyDictionary()
 )

@@ -191,7 +191,7 @@ class Flight:
             leg = waiting[fileno]
             leg.read()
             if leg.is_open:
-                bells.arm(fileno, partial(readable, fileno))
+                bells.arm(fileno, callbacks[fileno])
                 return
             del waiting[fileno]
             if not leg.is_good:
@@ -199,16 +199,17 @@ class Flight:
             elif not waiting:
                 over.set_result(True)
 
+        callbacks = {fileno: partial(readable, fileno) for fileno in waiting}
         timer = late(over, self.deadline)
         try:
-            for fileno in waiting:
-                bells.arm(fileno, partial(readable, fileno))
+            for fileno, callback in callbacks.items():
+                bells.arm(fileno, callback)
             return await over
         finally:
             if timer is not None:
                 timer.cancel()
             for fileno in waiting:
-                bells.disarm(fileno)
+                bells.disarm(fileno, callbacks[fileno])
 
     def land(self) -> Any:
         """Return the answer of a call that ended well."""

@@ -9,7 +9,6 @@ functions; so it does with PLPROXY_PY_PURE.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import functools
 import os
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import pq
+from psycopg.pq.misc import find_libpq_full_path
 
 from plproxy_py._waiting import INFINITE, TICK
 from plproxy_py.arrays import Binary
@@ -47,10 +47,11 @@ _QUEUED_SYNC = "PQsendPipelineSync"
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     module = sys.modules[pq.PGconn.__module__].__file__ or ""
-    name = ctypes.util.find_library("pq") if module.endswith(".py") else module
+    name = find_libpq_full_path() if module.endswith(".py") else module
     try:
         library = ctypes.CDLL(name)
-        return library if library.PQlibVersion() else None
+        # Two of them may be installed, and neither reads the other's structures.
+        return library if name and library.PQlibVersion() == pq.version() else None
     except (AttributeError, OSError, TypeError):
         return None
 

@@ -35,7 +35,7 @@ typedef struct {
     void *conn;
     const char *name;
     int count;
-    Py_ssize_t size; /* bytes of all values */
+    Py_ssize_t size; /* bytes of all values, with their lengths */
     const char **values;
     const char *few[FEW];
 } Call;
@@ -88,6 +88,7 @@ read_call(Call *call, PyObject *const *args)
         PyObject *item = PyList_GetItem(args[2], i);
 
         call->values[i] = NULL;
+        call->size += 4; /* its length, sent for NULL as well */
         if (item == Py_None)
             continue;
         call->values[i] = PyBytes_AsString(item);
@@ -116,7 +117,7 @@ static PyObject *
 converse(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     Call call;
-    double seconds, until = INFINITY;
+    double seconds, looked, until = INFINITY;
     int state = WAITING, interrupted = 0;
 
     if (nargs != 4) {
@@ -131,8 +132,9 @@ converse(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
+    looked = now();
     if (isfinite(seconds))
-        until = now() + seconds;
+        until = looked + seconds;
     if (!is_sent(&call))
         state = BROKEN;
     else {
@@ -154,21 +156,23 @@ converse(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                 wait = left < wait ? left : wait;
             }
             ready = poll(&wanted, 1, (int)ceil(wait * 1000));
-            if (ready > 0) {
+            if (ready < 0 && errno != EINTR)
+                state = BROKEN;
+            else if (ready > 0) {
                 if (!consume_input(call.conn))
                     state = BROKEN;
                 else if (!is_busy(call.conn))
                     state = ANSWERED;
             }
-            else if (ready == 0 || errno == EINTR) {
+            /* A long answer may keep the socket readable to its end. */
+            if (state == WAITING && (ready <= 0 || now() - looked >= TICK)) {
                 Py_BLOCK_THREADS
                 interrupted = PyErr_CheckSignals();
                 Py_UNBLOCK_THREADS
                 if (interrupted)
                     break;
+                looked = now();
             }
-            else
-                state = BROKEN;
         }
     }
     Py_END_ALLOW_THREADS

@@ -153,11 +153,11 @@ async def answered(fileno: int, pgconn: PGconn, deadline: float) -> bool:
                 over.set_result(True)
 
     timer = late(over, deadline)
-    bells.arm(fileno, read)
     try:
+        bells.arm(fileno, read)
         return await over
     finally:
-        bells.disarm(fileno)
+        bells.disarm(fileno, read)
         if timer is not None:
             timer.cancel()
 

@@ -167,6 +167,36 @@ def test_a_signal_that_is_only_noted(router: Router) -> None:
     assert noted[0] - began < 0.9
 
 
+def test_a_signal_while_an_answer_comes(router: Router) -> None:
+    """The socket is readable at each look, and the signal hits another thread."""
+    drip = router.define(
+        "CREATE FUNCTION rt_drip(v text) RETURNS SETOF text LANGUAGE plproxy AS "
+        "$$ CLUSTER 'userdb'; RUN ON hashtext(v); "
+        "SELECT repeat('x', 20000) || pg_sleep(0.03)::text "
+        "FROM generate_series(1, length(v)); $$"
+    )
+    for _ in range(3):
+        assert len(drip("x")) == 1
+    noted: list[float] = []
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    before = signal.signal(signal.SIGALRM, lambda *_: noted.append(time.monotonic()))
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        assert len(drip("x" * 60)) == 60
+        ended = time.monotonic()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        over.set()
+        other.join()
+        signal.signal(signal.SIGALRM, before)
+    assert len(noted) == 1
+    assert ended - noted[0] > 0.5
+
+
 def test_others_run_while_one_waits(router: Router) -> None:
     """The GIL is let go of while a call waits for its answer."""
     nap = declared(router, "rt_nap(v text, n float8)")

@@ -136,7 +136,8 @@ async def lock(
     deadline = time.monotonic() + timeout
     while True:
         if in_transaction:
-            await connection.execute("BEGIN")
+            # Each statement sees what was committed before it, whatever the default is.
+            await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         if await (await connection.execute(sql, KEYS)).fetchone() == (True,):
             return
         if in_transaction:
