@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from plproxy_py import AsyncRouter, Router
+from plproxy_py import AsyncRouter, Router, _conversations
+from plproxy_py._conversations import Conversations
 
 
 class Driver:
@@ -50,6 +51,19 @@ class Driver:
 
     def close(self) -> None:
         self.run(self.router.close())
+
+
+@pytest.fixture(autouse=True)
+def _long_grace(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Give what is cancelled a second to say how it ended, in place of 60 ms.
+
+    A busy machine may need it. How soon a call comes back is for tests/fault.
+    """
+    if {"integration", "parity"} & set(request.path.parts):
+        monkeypatch.setattr(_conversations, "GRACE", 1.0)
+        monkeypatch.setattr(Conversations.stop, "__defaults__", (1.0,))
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -143,7 +143,7 @@ def test_a_deadline_cancels_what_is_still_running(userdb: Driver, pg: Pg) -> Non
     nap = define(
         userdb, "nap(seconds float8, place text) RETURNS SETOF text", "RUN ON ALL;"
     )
-    nap = userdb.router.functions["public.nap(float8,text)"].with_options(timeout=0.4)
+    nap = userdb.router.functions["public.nap(float8,text)"].with_options(timeout=1.0)
     started = time.monotonic()
     with pytest.raises(QueryTimeout) as caught:
         userdb.run(nap(30.0, "part03"))
@@ -220,9 +220,9 @@ def test_a_full_pool_is_a_pool_timeout(
     driver = make_router({"userdb": databases4}, pool_size=1, max_waiting=1)
     define(driver, "nap(seconds float8, place text) RETURNS SETOF text", "RUN ON 0;")
     nap = driver.router.functions["public.nap(float8,text)"]
-    hurried = nap.with_options(timeout=0.2)
+    hurried = nap.with_options(timeout=0.5)
     slow, *others = driver.together(
-        lambda: nap(1.0, ""), *[lambda: hurried(0.0, "")] * 3
+        lambda: nap(2.0, ""), *[lambda: hurried(0.0, "")] * 3
     )
     assert isinstance(slow, list)
     assert len(slow) == 1

@@ -164,10 +164,10 @@ def test_partial_is_for_lists(driver: Driver) -> None:
 
 def test_missing_and_deadline(driver: Driver, pg: Pg) -> None:
     """What is there by then is the answer; the rest is cancelled."""
-    act = acting(driver, Partial[Int4]).with_options(timeout=0.3)
+    act = acting(driver, Partial[Int4]).with_options(timeout=1.0)
     started = time.monotonic()
     answer = driver.run(act(["", "sleep 30", "", "sleep 30"]))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert (answer, answer.missing) == ([0, 2], (1, 3))
     for error in answer.errors.values():
         assert isinstance(error, QueryTimeout)
@@ -178,7 +178,7 @@ def test_missing_and_deadline(driver: Driver, pg: Pg) -> None:
 
 def test_what_commits_in_the_last_moment_counts(driver: Driver, pg: Pg) -> None:
     """Our cancel is caught by the function, which then returns its row."""
-    act = acting(driver, Partial[Int4]).with_options(timeout=0.3)
+    act = acting(driver, Partial[Int4]).with_options(timeout=1.0)
     answer = driver.run(act(["", "stubborn", "sleep 30", ""]))
     assert (answer, answer.missing) == ([0, 1, 3], (2,))
     assert held(pg) == [0, 1, 3]
@@ -382,7 +382,7 @@ def test_outcomes_of_one_row_functions_count_no_rows(driver: Driver) -> None:
 
 
 def test_outcomes_and_a_full_pool(driver: Driver, pg: Pg) -> None:
-    act = acting(driver).with_options(timeout=0.3)
+    act = acting(driver).with_options(timeout=1.0)
     with lent(driver, "userdb", partition=0):
         outcomes = driver.run(act.call_outcomes(["", "", "sleep 30", ""]))
     assert {n: (out.state, out.sent) for n, out in outcomes.items()} == {
@@ -408,7 +408,7 @@ def test_ping(
     nowhere = make_conninfo(pg.connstr("postgres"), dbname="nowhere")
     driver = make_router({"userdb": [*databases4[:3], nowhere]}, pool_size=1)
     with lent(driver, "userdb", partition=1):
-        answers = driver.run(driver.router.ping("userdb", timeout=0.3))
+        answers = driver.run(driver.router.ping("userdb", timeout=1.0))
     assert list(answers) == [0, 1, 2, 3]
     assert all(0 < answers[number] < 1 for number in (0, 2))
     assert isinstance(answers[1], PoolTimeout)

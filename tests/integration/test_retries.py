@@ -248,7 +248,7 @@ def test_what_was_committed_stays_told(
 
 
 def test_never_past_the_deadline(userdb: Driver) -> None:
-    call = flaky(userdb, retry=10**6, timeout=0.4)
+    call = flaky(userdb, retry=10**6, timeout=1.0)
     started = time.monotonic()
     with pytest.raises(psycopg.errors.SerializationFailure, match="attempts were made"):
         call("02", 10**6, "40001")
@@ -387,7 +387,7 @@ def test_streams_and_many_calls_refuse_it(userdb: Driver) -> None:
 def test_a_timeout_is_not_called_again(userdb: Driver, pg: Pg) -> None:
     naps = face(
         userdb, None, {"n": float}, "pg_sleep(n float8) returns void",
-        run_on=0, schema="pg_catalog", retry=5, idempotent=True, timeout=0.2,
+        run_on=0, schema="pg_catalog", retry=5, idempotent=True, timeout=1.0,
     )  # fmt: skip
     with pytest.raises(QueryTimeout) as caught:
         userdb.run(naps(30.0))

@@ -157,7 +157,7 @@ def test_a_partition_that_is_away(
 def test_a_deadline(driver: Driver, pg: Pg) -> None:
     select = f"{PLACE} FROM pg_sleep(CASE {PLACE} WHEN 1 THEN 30 ELSE 0 END) "
     select += "AS s WHERE length(s::text) = wanted"
-    found = search(driver, list[Int4], select).with_options(timeout=0.3)
+    found = search(driver, list[Int4], select).with_options(timeout=1.0)
     with pytest.raises(QueryTimeout) as caught:
         driver.run(found(9))
     assert caught.value.partition == 1

@@ -154,7 +154,7 @@ def cancel_both(both: Both) -> None:
     with pytest.raises(psycopg.errors.QueryCanceled):
         both.real.query("select * from rsleep(60)")
     with pytest.raises(QueryTimeout) as caught:
-        both.ours.function("rsleep").with_options(timeout=0.3)(60)
+        both.ours.function("rsleep").with_options(timeout=1.0)(60)
     assert caught.value.sqlstate == "57014"
     outcomes = caught.value.outcomes
     assert [outcome.state for outcome in outcomes.values()] == ["failed"] * 4
