@@ -1,8 +1,7 @@
 /* A prepared statement's round trip on libpq itself, and many of them in a pipeline.
 
-psycopg wraps each of libpq's steps: six calls from Python for one round trip, of which
-four let go of the GIL. Here they are one call that lets go of it once. What came is
-then taken through psycopg.
+psycopg wraps each of libpq's steps: six calls from Python for one round trip. Here they
+are one call that lets go of the GIL once. What came is then taken through psycopg.
 
 The functions are those of the very libpq which psycopg uses, handed to bind() as
 addresses: a connection belongs to the library that opened it. Connections come as
