@@ -24,21 +24,20 @@ from plproxy_py.ops.check.tables import Copy, table_findings
 from plproxy_py.pgtypes import parse_type
 
 FACTS = Facts(
-    "18.1",
-    180001,
-    "UTF8",
-    "en_US.UTF-8",
-    "2.36",
-    "2.36",
-    "UTC",
-    "ISO, MDY",
-    "30s",
-    "user",
-    "app",
-    False,
-    "part00",
-    "",
-    ("1767225600.123456", 16384),
+    version="18.1",
+    encoding="UTF8",
+    collation="en_US.UTF-8",
+    collation_version="2.36",
+    recorded_version="2.36",
+    timezone="UTC",
+    datestyle="ISO, MDY",
+    timeout="30s",
+    timeout_source="user",
+    role="app",
+    superuser=False,
+    database="part00",
+    address="",
+    place=("1767225600.123456", 16384),
 )
 PROC = Proc(
     "f(text)", ("text",), 0, "integer", (), False, "STABLE", "a", "", True, True
