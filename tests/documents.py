@@ -1,8 +1,7 @@
 """A Markdown page, run as it stands: its blocks in order, their outputs compared.
 
 - ```python blocks share one namespace; one that begins with a file's name in a comment
-  is that file, imported. A ```text block is what they wrote since the one before. What
-  imports a package that is not installed is compiled, and its names looked up.
+  is that file, imported. A ```text block is what they wrote since the one before.
 - ```sql blocks name their databases in a comment at the beginning: ``-- part00``,
   ``-- part00 to part03``, ``-- every partition``; or a file, as other blocks do.
 - ```toml and ```ini blocks begin with the name of the file that they are.
@@ -15,12 +14,9 @@ outputs, where ``…`` is any text, a line ``[...]`` any lines, and blanks may d
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import builtins
 import contextlib
 import importlib
-import importlib.util
 import io
 import json
 import os
@@ -162,43 +158,22 @@ class Page:
     def _run_python(self, text: str, line: int) -> None:
         text = self._with_places(text, _in_double_quotes)
         named = FILE.match(text)
-        if absent := list(_absent_packages(text)):
-            self._look_up_names(text, f"without {', '.join(absent)}")
-            return
         with contextlib.redirect_stdout(self._stdout):
             if named:
                 self._write(named[1], text)
-                stem = Path(named[1]).stem
-                self._files.append(stem)
-                sys.modules.pop(stem, None)
+                *folder, _ = module = Path(named[1]).with_suffix("").parts
+                name = ".".join(module)
+                self._files += [*folder, name]
+                sys.modules.pop(name, None)
                 importlib.invalidate_caches()
                 vars(self.namespace).update(
                     (name, value)
-                    for name, value in vars(importlib.import_module(stem)).items()
+                    for name, value in vars(importlib.import_module(name)).items()
                     if not name.startswith("__")
                 )
                 return
             code = compile("\n" * (line - 1) + text, str(self.path), "exec")
             exec(code, vars(self.namespace))
-
-    def _look_up_names(self, text: str, reason: str) -> None:
-        tree = ast.parse(text)
-        bound = {*vars(builtins), *vars(self.namespace), "__name__"}
-        loaded = set()
-        for node in ast.walk(tree):
-            match node:
-                case ast.Name(name, ast.Load()):
-                    loaded.add(name)
-                case ast.Name(name) | ast.arg(name) | ast.ClassDef(name):
-                    bound.add(name)
-                case ast.FunctionDef(name) | ast.AsyncFunctionDef(name):
-                    bound.add(name)
-                case ast.alias(name, asname):
-                    bound.add(asname or name.partition(".")[0])
-                case ast.ImportFrom(module, names) if module in self._files:
-                    there = vars(sys.modules[module])
-                    assert {name.name for name in names} <= there.keys(), reason
-        assert loaded <= bound, f"unknown names, {reason}: {loaded - bound}"
 
     def _run_text(self, text: str, line: int) -> None:
         written, self._stdout = self.shown(self._stdout.getvalue()), io.StringIO()
@@ -238,6 +213,7 @@ class Page:
     def _write(self, name: str, text: str) -> None:
         # In one step, as an operator should: a router may look at any moment.
         new = self.folder / f"{name}.new"
+        new.parent.mkdir(exist_ok=True)
         new.write_text(text, encoding="utf-8")
         new.replace(self.folder / name)
 
@@ -299,16 +275,3 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
         lines = part.splitlines(keepends=True)
         end = next(n for n, one in enumerate(lines, 1) if not one.endswith("\\\n"))
         yield "".join(lines[:end]).strip(), "".join(lines[end:])
-
-
-def _absent_packages(text: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(text)):
-        names: list[str | None] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module]
-        for name in names:
-            root = (name or "").partition(".")[0]
-            if root not in sys.modules and importlib.util.find_spec(root) is None:
-                yield root

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 # A block that is a file begins with its name.
-FILE = re.compile(r"# (\w+\.\w+)\n")
+FILE = re.compile(r"# ((?:\w+/)?\w+\.\w+)\n")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
