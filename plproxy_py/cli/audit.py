@@ -12,9 +12,9 @@ from plproxy_py._router_base import RouterBase
 from plproxy_py.cli import audits, render
 from plproxy_py.cli.common import (
     Settings,
+    error_line,
     find_cluster,
     json_option,
-    one_line,
     pass_settings,
     registered_hashes,
     timeout_option,
@@ -139,6 +139,6 @@ async def _listed(
                         yield batch
                         batch = []
         except Error as error:
-            click.echo(one_line(f"partition {one.place.first}: {error}"), err=True)
+            click.echo(f"partition {one.place.first}: {error_line(error)}", err=True)
     if batch:
         yield batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plproxy_py.cli import render
-from plproxy_py.cli.common import one_line
+from plproxy_py.cli.common import error_line
 from plproxy_py.ops.audit import Audited, Misplaced
 from plproxy_py.ops.placing.look import Look
 
@@ -36,9 +36,7 @@ def json_row(one: Audited) -> render.Record:
 
 
 def _error(one: Audited) -> str | None:
-    if one.error is None:
-        return None
-    return one_line(str(one.error)).removeprefix("connection: ")
+    return error_line(one.error, "connection") if one.error else None
 
 
 def show_partitions(audited: list[Audited]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from plproxy_py.cli import bars, render
-from plproxy_py.cli.common import one_line
+from plproxy_py.cli.common import error_line
 from plproxy_py.ops.balance import Balance, Group, Held, What
 from plproxy_py.ops.placing.spread import BYTES_TOLERANCE
 
@@ -42,7 +42,11 @@ def show(found: Balance, cluster: str, table: str | None) -> None:
 
 
 def _say_failed(one: Held) -> None:
-    click.echo(f"Partition {bars.numbers(one)} could not be asked: {error_text(one)}")
+    click.echo(f"Partition {bars.numbers(one)} could not be asked: {_error(one)}")
+
+
+def _error(one: Held) -> str | None:
+    return error_line(one.error, "connection") if one.error else None
 
 
 def _draw(what: What, group: Group, servers: Group | None) -> None:
@@ -122,11 +126,6 @@ def _servers(servers: Group) -> str:
     )
 
 
-def error_text(one: Held) -> str:
-    """Say why a database could not be asked."""
-    return one_line(str(one.error)).removeprefix("connection: ")
-
-
 def json_rows(found: Balance) -> Iterator[render.Record]:
     """Return a balance for programs."""
     groups = [("partition", found.partitions), ("server", found.servers)]
@@ -145,7 +144,7 @@ def json_rows(found: Balance) -> Iterator[render.Record]:
         if kind == "partition":
             for one in found.failed:
                 nothing = {"share": None, "times": None, "uneven": False}
-                yield {**_json_row(kind, one), **nothing, "error": error_text(one)}
+                yield {**_json_row(kind, one), **nothing, "error": _error(one)}
 
 
 def _json_row(kind: str, one: Held) -> render.Record:

@@ -77,7 +77,7 @@ def _learn(router: RouterBase) -> None:
         try:
             find_cluster(router, name)
         except Error as error:
-            click.echo(one_line(f"cluster {name}: {error}"), err=True)
+            click.echo(f"cluster {name}: {error_line(error)}", err=True)
 
 
 def _print_notice(notice: Notice) -> None:
@@ -173,6 +173,12 @@ def one_line(text: str) -> str:
     """Return a text of several lines as one."""
     lines = [line.strip() for line in text.splitlines()]
     return printable("; ".join(line for line in lines if line))
+
+
+def error_line(error: Error, label: str = "") -> str:
+    """Return an error as one line with its SQLSTATE, without what all share."""
+    state = f"{error.sqlstate}: " if error.sqlstate else ""
+    return one_line(state + str(error).removeprefix(f"{label}: "))
 
 
 def _fault(error: Exception) -> str:

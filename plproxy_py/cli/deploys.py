@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from plproxy_py.cli import render
-from plproxy_py.cli.common import one_line
-from plproxy_py.errors import Error
+from plproxy_py.cli.common import error_line, one_line
 from plproxy_py.ops.deploy.partition import Report
 from plproxy_py.ops.deploy.planning import Plan
 from plproxy_py.ops.deploy.running import Survey
@@ -48,7 +47,7 @@ def show(reports: Sequence[Report], as_json: bool) -> None:
             "statements": report.statements,
             "seconds": round(report.seconds, 2),
             "warning": one_line("\n".join(report.warnings)) or None,
-            "error": _error_text(report.error),
+            "error": error_line(report.error) if report.error else None,
         }
         for report in reports
     ]
@@ -58,13 +57,6 @@ def show(reports: Sequence[Report], as_json: bool) -> None:
         if name not in ("warning", "error") or any(row[name] for row in rows)
     ]
     render.show(rows, columns, as_json=as_json, alarm=lambda row: row["error"])
-
-
-def _error_text(error: Error | None) -> str | None:
-    if error is None:
-        return None
-    state = f"{error.sqlstate}: " if error.sqlstate else ""
-    return one_line(f"{state}{error}")
 
 
 def show_trial(findings: Mapping[int, Findings], found: Survey, as_json: bool) -> None:
@@ -101,5 +93,5 @@ def _changes(found: Findings) -> list[tuple[object, ...]]:
     rows += [("call fails", one_line(text), None, None) for text in found.broken]
     rows += [("warning", one_line(text), None, None) for text in found.warnings]
     if found.error is not None:
-        rows.append(("error", _error_text(found.error), None, None))
+        rows.append(("error", error_line(found.error), None, None))
     return rows or [("nothing new", None, None, None)]

@@ -23,6 +23,7 @@ from plproxy_py.cli.changing import (
 from plproxy_py.cli.common import (
     Seconds,
     Settings,
+    error_line,
     find_cluster,
     json_option,
     one_line,
@@ -179,8 +180,7 @@ def _table(
     for number, answer in answers.items():
         blank: dict[str, object] = {**dict.fromkeys(columns), first: number}
         if isinstance(answer, Error):
-            state = f"{answer.sqlstate}: " if answer.sqlstate else ""
-            rows.append({**blank, last: one_line(f"{state}{answer}")})
+            rows.append({**blank, last: error_line(answer)})
         elif not answer.has_rows:
             rows.append({**blank, "command": answer.command, "rows": answer.count})
         else:

@@ -13,11 +13,11 @@ from plproxy_py.cli import render
 from plproxy_py.cli.common import (
     Seconds,
     Settings,
+    error_line,
     execute,
     find_cluster,
     functions,
     json_option,
-    one_line,
     pass_settings,
     timeout_option,
 )
@@ -163,7 +163,7 @@ async def _status(
             row["size"] = render.Size(status["size"])
     except Error as error:
         row["reachable"] = not isinstance(error, PartitionError)
-        row["error"] = one_line(str(error)).removeprefix("execute: ")
+        row["error"] = error_line(error, "execute")
     return row
 
 

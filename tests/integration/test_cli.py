@@ -89,7 +89,7 @@ def test_a_silent_partition_delays_nobody(
         options = ("partitions", "userdb", "--timeout", "0.5", "--json")
         slow, quick = rows(cli("-c", str(path), *options, code=1))
         assert time.monotonic() - started < 3
-    assert slow["error"] == "[x] no connection in time"
+    assert slow["error"] == "57014: [x] no connection in time"
     assert quick["reachable"]
 
 
