@@ -16,7 +16,6 @@ from psycopg.conninfo import make_conninfo
 
 from plproxy_py import (
     ConnectError,
-    Error,
     Int4,
     Partial,
     PoolTimeout,
@@ -160,6 +159,9 @@ def test_partial_is_for_lists(driver: Driver) -> None:
     one = face(driver, int, select="1", run_on=0).with_options(on_error="partial")
     with pytest.raises(TypeError, match="list"):
         driver.run(one())
+    stream = face(driver, Iterator[Int4], select="1")
+    with pytest.raises(TypeError, match="list"):
+        rows(driver, stream.with_options(on_error="partial")())
 
 
 def test_missing_and_deadline(driver: Driver, pg: Pg) -> None:
@@ -394,28 +396,3 @@ def test_outcomes_and_a_full_pool(driver: Driver, pg: Pg) -> None:
     assert isinstance(outcomes[0].error, PoolTimeout)
     check_usable(driver, pg)
     assert held(pg) == [1, 3]
-
-
-def test_a_stream_is_never_partial(driver: Driver) -> None:
-    stream = face(driver, Iterator[Int4], select="1")
-    with pytest.raises(TypeError, match="list"):
-        rows(driver, stream.with_options(on_error="partial")())
-
-
-def test_ping(
-    make_router: Callable[..., Driver], databases4: list[str], pg: Pg
-) -> None:
-    nowhere = make_conninfo(pg.connstr("postgres"), dbname="nowhere")
-    driver = make_router({"userdb": [*databases4[:3], nowhere]}, pool_size=1)
-    with lent(driver, "userdb", partition=1):
-        answers = driver.run(driver.router.ping("userdb", timeout=1.0))
-    assert list(answers) == [0, 1, 2, 3]
-    assert all(0 < answers[number] < 1 for number in (0, 2))
-    assert isinstance(answers[1], PoolTimeout)
-    assert isinstance(answers[3], ConnectError)
-    for number in (1, 3):
-        error: Error = answers[number]
-        assert (error.partition, error.cluster) == (number, "userdb")
-    with pytest.raises(Error, match="userdc") as caught:
-        driver.run(driver.router.ping("userdc"))
-    assert caught.value.cluster == "userdc"

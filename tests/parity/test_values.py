@@ -43,7 +43,6 @@ ZONE = "Europe/Berlin"
 SCALARS = [PgType(name) for name in FITTING]
 ARRAYS = [PgType(name, is_array=True) for name in FITTING]
 IST = timezone(timedelta(hours=5, minutes=30))
-
 MOMENTS = ("date", "timestamp", "timestamptz", "interval")
 
 many = settings(max_examples=300, derandomize=True, deadline=None)
