@@ -103,12 +103,14 @@ async def execute(
     targets: dict[object, int] = {}
     for number in sorted(partitions):
         targets.setdefault(config.target(number), number)
+    sent: set[int] = set()
 
     async def run(connection: Session, partition: int) -> Answer:
         def hear(diag: psycopg.errors.Diagnostic) -> None:
             notice(partition, f"{diag.severity}: {diag.message_primary}")
 
         connection.add_notice_handler(hear)
+        sent.add(partition)
         return await _answer(connection, statement, partition)
 
     async def read(connection: Session, partition: int) -> Answer:
@@ -134,8 +136,9 @@ async def execute(
         done=done,
     )
     if write:
-        for answer in found.values():
-            if isinstance(answer, (ConnectionLost, QueryTimeout)) and answer.sent:
+        for partition in sent:
+            answer = found[partition]
+            if isinstance(answer, (ConnectionLost, QueryTimeout)):
                 answer.args = (f"{answer}; whether it took effect is unknown",)
     return found
 

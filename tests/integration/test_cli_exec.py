@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 from typing import Any
 
 import pytest
@@ -265,6 +266,9 @@ def test_a_statement_that_takes_too_long(stocked: Shop) -> None:
 
 
 def test_a_change_whose_end_was_not_seen(four_shops: Shop, servers: Servers) -> None:
+    def sleeps(number: int) -> bool:
+        return "SELECT pg_sleep(30)" in servers.active("plproxy_py", number)
+
     servers[3].freeze()
     sql = "CREATE TABLE one ()"
     found = run(four_shops, sql, *WRITE, "--timeout", "0.5", code=1)
@@ -275,10 +279,10 @@ def test_a_change_whose_end_was_not_seen(four_shops: Shop, servers: Servers) -> 
         env={**os.environ, "PLPROXY_CONFIG": str(four_shops.config)},
         stdout=subprocess.PIPE,
     ) as process:
-        wait_until(lambda: bool(servers.active("plproxy_py")), 20)
+        for number in range(4):
+            wait_until(partial(sleeps, number), 20)
         servers[3].crash()
         for number in range(3):
-            wait_until(lambda n=number: bool(servers.active("plproxy_py", n)))  # type: ignore[misc]
             servers.execute(
                 number,
                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
