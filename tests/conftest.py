@@ -1,5 +1,11 @@
 """Names the plugins; each fixture lives in the file of its subject."""
 
+from hypothesis import settings
+
+# An example that takes long on a busy machine is no failure.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
+
 pytest_plugins = [
     "tests.fix_server",
     "tests.fix_router",

@@ -396,7 +396,6 @@ def test_the_router_keeps_to_the_model(
         settings=settings(
             max_examples=EXAMPLES * times,
             stateful_step_count=STEPS,
-            deadline=None,
             derandomize=times == 1,
             print_blob=True,
             # To shrink what fails takes minutes: not where somebody waits.

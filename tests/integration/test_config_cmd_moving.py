@@ -275,7 +275,6 @@ def test_a_file_takes_over_some_clusters(
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(config=configs(secrets=False), form=st.sampled_from(["sqlmed", "functions"]))

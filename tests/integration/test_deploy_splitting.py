@@ -42,7 +42,7 @@ def connection(pg: Pg) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         yield conn
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     parts=st.lists(
         st.tuples(

@@ -81,7 +81,7 @@ def outcome(call: Call, value: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("type", DECLARED)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_values_come_back_as_from_a_server(
     type: str, data: st.DataObject, real: Any, fake: Any

@@ -63,7 +63,7 @@ def test_the_functions_are_the_routers_own(db: ProxyDb) -> None:
     guard(db)
     with db.connect() as conn:
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=60)
         @given(HASHES, st.integers(0, 12), st.integers(1, 4096))
         def check(hashes: list[int], power: int, count: int) -> None:
             masked = conn.execute(MASKED, [2**power, hashes]).fetchall()

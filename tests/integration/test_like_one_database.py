@@ -46,7 +46,7 @@ def database(pg: Any) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize("type", TYPES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_keys_compare_as_values_do(
     type: str, data: st.DataObject, database: Any
@@ -81,7 +81,7 @@ def sort_keys(keys: Sequence[SortKey], row: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(key.key(row[key.column]) for key in keys)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_order_by(data: st.DataObject, database: Any) -> None:
     types = data.draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=3))
@@ -196,7 +196,7 @@ SUMMED = {
 
 
 @pytest.mark.parametrize("type", SUMMED)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_partial_aggregates(type: str, data: st.DataObject, database: Any) -> None:
     """What each partition aggregates, by group or not, becomes the aggregate of all."""
@@ -248,7 +248,7 @@ def test_partial_aggregates(type: str, data: st.DataObject, database: Any) -> No
 FLOATS = {"float4": (3e38, st.floats(width=32)), "float8": (1.7e308, st.floats())}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), type=st.sampled_from(sorted(FLOATS)))
 def test_sums_of_floats(data: st.DataObject, type: str, database: Any) -> None:
     """Partial sums are added in tag order, like any other numbers in theirs."""
@@ -285,7 +285,7 @@ _scaled = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pairs=st.lists(st.tuples(_scaled, st.integers(1, 10**18)), max_size=30))
 def test_averages_have_the_servers_digits(pairs: Any, database: Any) -> None:
     totals = [format(total, "f") for total, _ in pairs]
@@ -301,7 +301,7 @@ NO_MINIMUM = ("bool", "uuid", "bytea", "name")
 
 
 @pytest.mark.parametrize("type", [t for t in TYPES if t not in NO_MINIMUM])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_min_and_max(type: str, data: st.DataObject, database: Any) -> None:
     """Also of values that are equal and don't look so: 1.0 and 1.00."""
@@ -323,7 +323,7 @@ def test_min_and_max(type: str, data: st.DataObject, database: Any) -> None:
     assert combined(combiner, [(row, row) for row in found]) == [wanted]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_distinct(data: st.DataObject, database: Any) -> None:
     """The rows that one database leaves, and of equal ones the first."""

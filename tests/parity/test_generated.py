@@ -55,7 +55,6 @@ def test_generated(pair: Both) -> None:
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         print_blob=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
@@ -80,7 +79,7 @@ def test_generated(pair: Both) -> None:
 HEAD = 'a int, "Key" text, int[], tags text[], "t.c" text, target int'
 
 
-@settings(max_examples=EXAMPLES, deadline=None, print_blob=True)
+@settings(max_examples=EXAMPLES, print_blob=True)
 @given(body=body_texts | bodies().map(str))
 def test_generated_bodies(pair: Both, body: str) -> None:
     """Any text as a body: both sides take it, or refuse it at the same line."""

@@ -343,7 +343,7 @@ JSONS = st.recursive(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, max_examples=300)
 @given(values=NUMERICS)
 def test_numeric_edges(conn: psycopg.Connection[Any], values: list[Decimal]) -> None:
     """Decimals of any scale and with zeros anywhere hash as on the server."""
@@ -351,7 +351,7 @@ def test_numeric_edges(conn: psycopg.Connection[Any], values: list[Decimal]) -> 
     assert differences(conn, entry, [(value,) for value in values]) == []
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, max_examples=100)
 @given(
     values=st.lists(JSONS, min_size=1, max_size=8),
     seed=st.integers(-(2**63), 2**63 - 1),

@@ -86,7 +86,7 @@ modern = st.tuples(
     st.times(),
     st.timedeltas(timedelta(0), timedelta(10_000)),
 )
-limited = settings(max_examples=50, deadline=None)
+limited = settings(max_examples=50)
 
 
 @limited

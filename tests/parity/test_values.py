@@ -45,8 +45,8 @@ ARRAYS = [PgType(name, is_array=True) for name in FITTING]
 IST = timezone(timedelta(hours=5, minutes=30))
 MOMENTS = ("date", "timestamp", "timestamptz", "interval")
 
-many = settings(max_examples=300, derandomize=True, deadline=None)
-some = settings(max_examples=100, derandomize=True, deadline=None)
+many = settings(max_examples=300, derandomize=True)
+some = settings(max_examples=100, derandomize=True)
 
 # Every hash that PostgreSQL resolves for a declared type, and what may stand around it.
 _INTEGER = (

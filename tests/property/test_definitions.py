@@ -37,7 +37,7 @@ _definitions = st.lists(
     max_size=4,
 )
 # Functions are compiled at each step: few steps say enough.
-SOME = settings(max_examples=25, stateful_step_count=12, deadline=None)
+SOME = settings(max_examples=25, stateful_step_count=12)
 
 
 class Definitions(RuleBasedStateMachine):

@@ -91,7 +91,7 @@ def _first(pair: tuple[str, Any]) -> str:
 
 
 # Each example imports a module.
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(functions(), max_size=4, unique_by=lambda each: each.signature.key))
 def test_any_catalog(functions: list[ProxyFunction]) -> None:
     made = write(*functions)

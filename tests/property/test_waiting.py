@@ -180,7 +180,7 @@ def model(pairs: list[Pair]) -> dict[int, Any]:
 
 
 @pytest.mark.parametrize("wait", WAITERS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS)
 def test_against_the_model(
     wait: Callable[[Stepper[Any]], None], pairs: list[Pair]
