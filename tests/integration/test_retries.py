@@ -51,8 +51,9 @@ BEGIN
     RETURN NEXT right(current_database(), 2);
 END $$;
 CREATE TABLE IF NOT EXISTS counted (n int4);
+-- It naps, so that calls at the same time are in each other's way.
 CREATE OR REPLACE FUNCTION count_one() RETURNS int4 LANGUAGE sql AS
-    'UPDATE counted SET n = n + 1 RETURNING n';
+    'SELECT pg_sleep(0.005); UPDATE counted SET n = n + 1 RETURNING n';
 """
 HINTS = {"place": str, "fails": Int4, "state": str}
 
