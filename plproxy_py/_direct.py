@@ -215,6 +215,7 @@ class Direct:
             elif wired.mask is None:
                 partitions = (wired.config.partition_of(hash),)
             else:
+                # As `partition_of` does, which takes 0.2 µs of a call's 25 longer.
                 partitions = (hash & wired.mask,)
         except Error:
             return None

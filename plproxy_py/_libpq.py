@@ -117,7 +117,7 @@ def converse(
     deadline, monotonic seconds. ``poll`` waits milliseconds for the socket.
     """
     if _converse is not None:
-        # Each function between here and C is a hundredth of a call's time.
+        # As in `address`: each function between here and C is a hundredth of a call.
         pointer: int | None = pgconn.pgconn_ptr  # type: ignore[attr-defined]
         left = INFINITE if deadline == INFINITE else deadline - time.monotonic()
         state = _converse(pointer or _open(pgconn), name, params, left)

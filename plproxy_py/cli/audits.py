@@ -31,12 +31,8 @@ def json_row(one: Audited) -> render.Record:
             "null" if number is None else str(number): count
             for number, count in misplaced.items()
         },
-        "error": _error(one),
+        "error": error_line(one.error, "connection"),
     }
-
-
-def _error(one: Audited) -> str | None:
-    return error_line(one.error, "connection") if one.error else None
 
 
 def show_partitions(audited: list[Audited]) -> None:

@@ -42,11 +42,8 @@ def show(found: Balance, cluster: str, table: str | None) -> None:
 
 
 def _say_failed(one: Held) -> None:
-    click.echo(f"Partition {bars.numbers(one)} could not be asked: {_error(one)}")
-
-
-def _error(one: Held) -> str | None:
-    return error_line(one.error, "connection") if one.error else None
+    said = error_line(one.error, "connection")
+    click.echo(f"Partition {bars.numbers(one)} could not be asked: {said}")
 
 
 def _draw(what: What, group: Group, servers: Group | None) -> None:
@@ -144,7 +141,8 @@ def json_rows(found: Balance) -> Iterator[render.Record]:
         if kind == "partition":
             for one in found.failed:
                 nothing = {"share": None, "times": None, "uneven": False}
-                yield {**_json_row(kind, one), **nothing, "error": _error(one)}
+                said = error_line(one.error, "connection")
+                yield {**_json_row(kind, one), **nothing, "error": said}
 
 
 def _json_row(kind: str, one: Held) -> render.Record:

@@ -128,7 +128,7 @@ def _row(one: ServerBudget) -> dict[str, object]:
         "routers": one.routers if limit else None,
         "pool_size_that_fits": one.pool_size if limit else None,
         "per_server_that_fits": one.per_server if limit else None,
-        "error": error_line(one.error) if one.error else None,
+        "error": error_line(one.error),
     }
 
 

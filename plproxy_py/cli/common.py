@@ -175,8 +175,13 @@ def one_line(text: str) -> str:
     return printable("; ".join(line for line in lines if line))
 
 
-def error_line(error: Error, label: str = "") -> str:
-    """Return an error as one line with its SQLSTATE, without what all share."""
+def error_line(error: Error | None, label: str = "") -> str | None:
+    """Return an error, if there is one, as one line with its SQLSTATE.
+
+    ``label``: what the errors of a command begin with, which is left out.
+    """
+    if error is None:
+        return None
     state = f"{error.sqlstate}: " if error.sqlstate else ""
     return one_line(state + str(error).removeprefix(f"{label}: "))
 

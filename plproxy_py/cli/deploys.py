@@ -47,7 +47,7 @@ def show(reports: Sequence[Report], as_json: bool) -> None:
             "statements": report.statements,
             "seconds": round(report.seconds, 2),
             "warning": one_line("\n".join(report.warnings)) or None,
-            "error": error_line(report.error) if report.error else None,
+            "error": error_line(report.error),
         }
         for report in reports
     ]
